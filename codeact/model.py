@@ -40,11 +40,13 @@ class PastCall(msgspec.Struct, frozen=True):
     custom: bool = False
 
 
-class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+class ChatMessage(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
     """One message, like in Chat Completions. `content` is text, or a list of content parts with images.
 
     An assistant's message may have `tool_calls`; a `tool` message answers the call `tool_call_id`. `reasoning` contains
     the fields in which this model's server expects its own reasoning back.
+
+    Its `__dict__` is for measures of it (`codeact.context`), so that a message in many prompts is measured once.
     """
 
     role: Literal["system", "user", "assistant", "tool"]

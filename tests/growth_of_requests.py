@@ -4,6 +4,7 @@ import io
 import ipaddress
 import json
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -21,10 +22,12 @@ from codeact.context.window import fit
 from codeact.dialect.foreign_calls import code_of, code_of_call
 from codeact.dialect.history import rendered
 from codeact.dialect.json_code import JsonCode
+from codeact.dialect.known_prompt import KnownPrompt
 from codeact.dialect.python_source import parses
 from codeact.disclosure import Disclosure
 from codeact.events import InputMessage
 from codeact.file_names import called, distinct, normal
+from codeact.ids import new_id
 from codeact.model import ChatMessage
 from codeact.models.demo.model import _answer
 from codeact.models.litellm import errors as litellm_errors
@@ -140,6 +143,14 @@ def said(n: int) -> list[InputMessage]:
     return [InputMessage(id="", role="user", content=[{"type": "input_text", "text": "x" * 1_000}])] * n
 
 
+def answered() -> e.Message:
+    return e.Message(id=new_id("msg"), content=[e.OutputText("x")])
+
+
+def going_on() -> e.CodeInterpreterCall:
+    return e.CodeInterpreterCall(id="ci", container_id="", continues="ci")
+
+
 ALIKE = 2**61 - 1
 """The multiples of this number have the same hash."""
 
@@ -245,6 +256,16 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
     ),
     "codeact.tools.hosts.hosts_in_json": (hosts_in_json, contents("", "")),
     "codeact.dialect.history.rendered": (lambda given: rendered(given, system="s"), {"messages": said}),
+    "codeact.dialect.known_prompt.KnownPrompt": (
+        lambda given: KnownPrompt().messages(
+            given, unchanging=len(given), system="s", form=None, render=partial(rendered, system="s")
+        ),
+        {
+            "messages": said,
+            "turns": lambda n: [item for _ in range(n) for item in (*said(1), answered())],
+            "blocks that go on": lambda n: [item for _ in range(n) for item in (*said(1), going_on(), answered())],
+        },
+    ),
     "codeact.dialect.json_code.JsonCode": (fed(JsonCode), {**PIECES, **JSON_PIECES}),
     "codeact.context.facts.facts": (
         lambda text: facts(

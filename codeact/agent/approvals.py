@@ -29,6 +29,8 @@ UNATTENDED = "nobody can be asked for approval here"
 
 Asked = e.ApprovalRequest | e.CodeApprovalRequest
 Decided = e.Approval | e.CodeApproval
+READ = (e.ApprovalRequest, e.CodeApprovalRequest, e.Approval, e.CodeApproval, e.FunctionCallOutput)
+"""The items of a conversation that say what was asked, decided and returned."""
 
 
 async def _nothing(*_: Any) -> None:
@@ -72,6 +74,7 @@ class Approvals:
 
     def __init__(self, options: ApprovalOptions, context: Sequence[e.Input | e.Item]) -> None:
         self._options = options
+        context = [item for item in context if isinstance(item, READ)]
         self._requests = {item.id: item for item in context if isinstance(item, Asked)}
         self._decided = {decision.approval_request_id: decision for decision in options.decided}
         self._values = {item.call_id for item in context if isinstance(item, e.FunctionCallOutput)}

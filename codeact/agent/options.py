@@ -9,6 +9,7 @@ from codeact.agent.model_budget import ModelBudget
 from codeact.agent.output_files import Collect
 from codeact.agent.waiting_block import WaitingBlock
 from codeact.dialect import Name
+from codeact.dialect.known_prompt import KnownPrompt
 from codeact.environment import Environment
 from codeact.events import JsonObjectFormat, JsonSchemaFormat, Reasoning
 from codeact.model import Sampling
@@ -52,6 +53,7 @@ class AgentOptions:
     the state in which the block begins, to which the kernel can go back; None if it cannot. `drop_state` is called with
     that id when the block has ended. `waiting_block` is the block for which the request brings values or decisions, if
     its kernel is lost and it can run again. With `eager` the statements of a block run while the model writes it.
+    `known_prompt` is what the conversation's last answer has rendered; no other answer may use it meanwhile.
     """
 
     max_turns: int = 20
@@ -91,6 +93,7 @@ class AgentOptions:
     keep_state: Callable[[str], Awaitable[str | None]] | None = None
     drop_state: Callable[[str], None] | None = None
     waiting_block: WaitingBlock | None = None
+    known_prompt: KnownPrompt | None = None
 
     @property
     def max_code(self) -> int:

@@ -1,8 +1,8 @@
 """Builds the prompts of one answer from its items and notes, so that they fit into the model's context window."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from operator import is_
+from functools import partial
 
 from codeact import events as e
 from codeact.agent.answer_format import format_words
@@ -20,6 +20,7 @@ from codeact.context.window import size_chars
 from codeact.dialect import Aside, Dialect, dialect_for, profile_of
 from codeact.dialect.base import Entry
 from codeact.dialect.images import wanted
+from codeact.dialect.known_prompt import KnownPrompt
 from codeact.model import ChatMessage, Model, Usage
 
 __all__ = ["Prompting"]
@@ -54,8 +55,8 @@ class Prompting:
         self._refused: tuple[int, int] | None = None  # Characters and tokens of a prompt that the server rejected.
         self._is_truncated = False
         self._asides: list[tuple[int, Aside]] = []  # Each with the index of the item before which it is placed.
-        self._images: dict[str, str] = {}
-        self._rendered: tuple[Sequence[Entry], str, list[ChatMessage]] | None = None
+        self._known = KnownPrompt() if options.known_prompt is None else options.known_prompt
+        self._masks.replaced = self._known.masked
         self._sees = profile_of(model.name).sees if options.shows_images is None else options.shows_images
         self.toolbox = options.toolbox
         self.dialect: Dialect
@@ -67,7 +68,6 @@ class Prompting:
         self.dialect = dialect_for(
             self._model, options.dialect, preferred=options.preferred_dialect, shows_images=options.shows_images
         )
-        self._rendered = None
         self._instruct()
         self.offer_recall()
 
@@ -194,28 +194,35 @@ class Prompting:
 
     async def _render(self, items: Sequence[Entry]) -> Render:
         images = await self._displayed(items) if self._sees and self.dialect.shows_images else None
-        # Until the answer begins, all items are of the conversation before it, which nobody changes.
-        is_beginning = not self._asides and not self._builder.response.output
+        # Nobody changes the items of the conversation before this answer. Those of the answer may still grow.
+        growing = set(map(id, self._builder.response.output))
 
         def render(chosen: Sequence[Entry]) -> list[ChatMessage]:
-            if self._rendered is not None and is_beginning:
-                before, system, messages = self._rendered
-                if system == self._system and len(before) == len(chosen) and all(map(is_, before, chosen)):
-                    return messages
-            messages = self.dialect.messages(chosen, system=self._system, model=self._model.name, images=images)
-            self._rendered = (chosen, self._system, messages) if is_beginning else None
-            return messages
+            return self._known.messages(
+                chosen,
+                unchanging=_first_of(chosen, growing),
+                system=self._system,
+                form=(self._model.name, self.dialect.name, images is None),
+                render=partial(self.dialect.messages, system=self._system, model=self._model.name, images=images),
+            )
 
         return render
 
     async def _displayed(self, items: Sequence[Entry]) -> dict[str, str]:
         """Returns the content of displayed images by their URLs; loads each stored image once."""
-        load = self._options.load_image
+        load, images = self._options.load_image, self._known.images
         for item in items:
             for url in wanted(item) if isinstance(item, e.CodeInterpreterCall) else ():
-                if load is not None and url not in self._images and not url.startswith("data:"):
-                    self._images[url] = await load(url) or ""
-        return self._images
+                if load is not None and url not in images and not url.startswith("data:"):
+                    images[url] = await load(url) or ""
+        return images
+
+
+def _first_of(items: Sequence[Entry], chosen: Collection[int]) -> int:
+    """Returns the index of the first of the items whose `id()` is chosen; their number if there is none."""
+    if not chosen:
+        return len(items)
+    return next((at for at, item in enumerate(items) if id(item) in chosen), len(items))
 
 
 def _instructions(options: AgentOptions) -> str | None:

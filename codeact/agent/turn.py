@@ -171,7 +171,7 @@ class Completions:
 
     async def _report_foreign_reasoning(self) -> None:
         """Adds a notice, once, if the conversation has reasoning of other models, which this model does not get."""
-        thinking = [item for item in self._context if isinstance(item, e.Reasoning | e.InputMessage)]
+        thinking = [item for item in self._context if isinstance(item, (e.Reasoning, e.InputMessage))]
         others = {item.kept.model for item in thinking if isinstance(item.kept, e.KeptReasoning)}
         others.discard(self._model.name)
         if others and not self._has_reported_reasoning:

@@ -8,7 +8,7 @@ from codeact.dialect.base import Entry
 from codeact.dialect.images import wanted
 from codeact.events import CodeInterpreterCall
 
-__all__ = ["Masks"]
+__all__ = ["Masks", "Replaced"]
 
 NEWEST = 2
 """How many of the newest blocks are never masked; the newest one that failed is not either."""
@@ -16,18 +16,23 @@ SHORTEST_CHARS = 300
 """Shorter texts are not masked: the line in their place would be as long."""
 IMAGE_CHARS = 4_000
 
+Replaced = dict[str, tuple[CodeInterpreterCall, object, CodeInterpreterCall]]
+"""By the ids of blocks: a block, what of it is masked and how, and the block that stands in its place."""
+
 
 class Masks:
     """The masks of one conversation: the ids of the blocks whose output, or whose code, is left out.
 
     `outputs` and `codes` are the ids that were masked before; the sets grow. `numbers` maps ids to the blocks' numbers
-    for `recall`; the line for a block without a number does not mention `recall`.
+    for `recall`; the line for a block without a number does not mention `recall`. `applied` notes what it has
+    replaced in `replaced`, and returns the same objects for the same blocks.
     """
 
     def __init__(self, outputs: set[str] | None = None, codes: set[str] | None = None) -> None:
         self._outputs: set[str] = set() if outputs is None else outputs
         self._codes: set[str] = set() if codes is None else codes
         self.numbers: Mapping[str, int] = {}
+        self.replaced: Replaced = {}
 
     def hide(self, items: Sequence[Entry]) -> bool:
         """Whether a part of these items is masked."""
@@ -50,25 +55,40 @@ class Masks:
 
     def applied(self, items: Sequence[Entry]) -> list[Entry]:
         """Returns the items with a line in place of each masked part."""
+        if not self._outputs and not self._codes:
+            return list(items)
         return [self._applied(item) if isinstance(item, CodeInterpreterCall) else item for item in items]
 
     def _applied(self, item: CodeInterpreterCall) -> CodeInterpreterCall:
-        if item.id in self._outputs and item.observation is not None:
-            header, _, rest = item.observation.partition("\n")
-            pictures = len(wanted(item))
-            shown = f" and {pictures} image{'s' if pictures > 1 else ''}" if pictures else ""
-            number = self.numbers.get(item.id)
-            again = "run code to see them again" if number is None else f"recall({number}) returns the text"
-            text = f"{header}\n[{len(rest):,} characters of output{shown} are left out here; {again}]"
-            item = msgspec.structs.replace(item, observation=text, outputs=None)
-        if item.id in self._codes:
-            lines = item.code.count("\n") + 1
-            code = f"# {lines} lines of code are left out here; what they defined is still in the kernel."
-            written = item.written
-            if written is not None:
-                written = msgspec.structs.replace(written, text=None, items=[], arguments=None)
-            item = msgspec.structs.replace(item, code=code, written=written)
-        return item
+        hides_output = item.id in self._outputs and item.observation is not None
+        hides_code = item.id in self._codes
+        if not hides_output and not hides_code:
+            return item
+        number = self.numbers.get(item.id)
+        of = (hides_output, hides_code, number)
+        known = self.replaced.get(item.id)
+        if known is None or known[0] is not item or known[1] != of:
+            masked = item if not hides_output else _without_output(item, number)
+            known = self.replaced[item.id] = item, of, _without_code(masked) if hides_code else masked
+        return known[2]
+
+
+def _without_output(item: CodeInterpreterCall, number: int | None) -> CodeInterpreterCall:
+    header, _, rest = (item.observation or "").partition("\n")
+    pictures = len(wanted(item))
+    shown = f" and {pictures} image{'s' if pictures > 1 else ''}" if pictures else ""
+    again = "run code to see them again" if number is None else f"recall({number}) returns the text"
+    text = f"{header}\n[{len(rest):,} characters of output{shown} are left out here; {again}]"
+    return msgspec.structs.replace(item, observation=text, outputs=None)
+
+
+def _without_code(item: CodeInterpreterCall) -> CodeInterpreterCall:
+    lines = item.code.count("\n") + 1
+    code = f"# {lines} lines of code are left out here; what they defined is still in the kernel."
+    written = item.written
+    if written is not None:
+        written = msgspec.structs.replace(written, text=None, items=[], arguments=None)
+    return msgspec.structs.replace(item, code=code, written=written)
 
 
 def _old(blocks: Sequence[CodeInterpreterCall]) -> Iterable[CodeInterpreterCall]:

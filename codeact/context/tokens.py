@@ -6,7 +6,7 @@ the new part. Otherwise the tokens are estimated from the kinds of characters, a
 
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
@@ -23,6 +23,8 @@ MESSAGE_TOKENS = 8
 PROMPT_TOKENS = 16
 PROMPTS, MESSAGES = 512, 8_192
 """How many counts of prompts and estimates of messages are kept."""
+HASH, TOKENS = "hash", "tokens"
+"""Under these names a message has its measures in its `__dict__`."""
 LEAST_FACTOR, MOST_FACTOR = 0.3, 4.0
 SURELY = 3
 """If an estimate is this many times larger or smaller than the limit, the tokenizer is not asked."""
@@ -74,15 +76,13 @@ class TokenMeter:
         self.is_exact = False
         self._counted: OrderedDict[bytes, int] = OrderedDict()  # By the hash of a prompt.
         self._estimates: OrderedDict[bytes, float] = OrderedDict()  # By the hash of a message.
-        self._named: tuple[Sequence[ChatMessage], list[bytes]] = ((), [])  # The last prompt, and its messages' hashes.
 
     async def count(self, messages: Sequence[ChatMessage], *, room_tokens: int) -> int:
         """Returns the tokens of a prompt; only what follows its longest known beginning must be counted.
 
-        The caller must not change the list afterwards.
         It makes at most one request to the server, and only if the estimate is too close to `room_tokens`.
         """
-        names = await self._names(messages)
+        names = await _named(messages)
         prompts = _prompts(names)
         known = next((at + 1 for at in range(len(prompts) - 1, -1, -1) if prompts[at] in self._counted), 0)
         before = self._counted[prompts[known - 1]] if known else 0
@@ -105,7 +105,7 @@ class TokenMeter:
         if usage.estimated or usage.input_tokens <= 0:
             return
         tokens = max(0, usage.input_tokens - _fixed(messages))
-        names = await self._names(messages)
+        names = await _named(messages)
         prompt = _prompts(names)[-1]
         if self.is_exact and (counted := self._counted.get(prompt)) is not None:
             self._added = min(max(self._added, tokens - counted + PROMPT_TOKENS), counted + PROMPT_TOKENS)
@@ -119,23 +119,27 @@ class TokenMeter:
 
     async def _estimated(self, messages: Sequence[ChatMessage], names: Sequence[bytes]) -> float:
         """Returns the sum of the messages' estimates; each text is estimated once. `names` are their hashes."""
-        new = {name: text_of(m) for name, m in zip(names, messages, strict=True) if name not in self._estimates}
+        notes = [message.__dict__ for message in messages]
+        new = {name: m for name, m, note in zip(names, messages, notes, strict=True) if TOKENS not in note}
         if new:
-            estimates = await off_loop(sum(map(len, new.values())), _all_estimated, list(new.values()))
-            self._estimates.update(zip(new, estimates, strict=True))
-        estimate = 0.0
-        for name in names:
-            self._estimates.move_to_end(name)
-            estimate += self._estimates[name]
-        while len(self._estimates) > MESSAGES + len(names):
-            self._estimates.popitem(last=False)
-        return estimate
+            estimates = await self._estimates_of(new)
+            for name, note in zip(names, notes, strict=True):
+                if TOKENS not in note:
+                    note[TOKENS] = estimates[name]
+        return float(sum(note[TOKENS] for note in notes))
 
-    async def _names(self, messages: Sequence[ChatMessage]) -> list[bytes]:
-        """Returns the messages' hashes. A prompt that is counted again, in the same list, is not hashed again."""
-        if self._named[0] is not messages:
-            self._named = messages, await _named(messages)
-        return self._named[1]
+    async def _estimates_of(self, named: Mapping[bytes, ChatMessage]) -> dict[bytes, float]:
+        """Returns the estimates of these messages by their hashes, and keeps them."""
+        found = {name: self._estimates[name] for name in named if name in self._estimates}
+        new = {name: text_of(message) for name, message in named.items() if name not in found}
+        estimates = await off_loop(sum(map(len, new.values())), _all_estimated, list(new.values()))
+        found.update(zip(new, estimates, strict=True))
+        for name, estimate in found.items():
+            self._estimates[name] = estimate
+            self._estimates.move_to_end(name)
+        while len(self._estimates) > MESSAGES:
+            self._estimates.popitem(last=False)
+        return found
 
     def _remember(self, prompt: bytes, tokens: int) -> None:
         self._counted[prompt] = tokens
@@ -155,9 +159,14 @@ def _fixed(messages: Sequence[ChatMessage]) -> int:
 
 
 async def _named(messages: Sequence[ChatMessage]) -> list[bytes]:
-    """Returns a hash of each message. A long conversation is hashed off the event loop."""
-    texts = [f"{message.role}:{text_of(message)}" for message in messages]
-    return await off_loop(sum(map(len, texts)), _all_named, texts)
+    """Returns a hash of each message; hashes each once. Much text is hashed off the event loop."""
+    new = [message for message in messages if HASH not in message.__dict__]
+    if new:
+        texts = [f"{message.role}:{text_of(message)}" for message in new]
+        hashes = await off_loop(sum(map(len, texts)), _all_named, texts)
+        for message, name in zip(new, hashes, strict=True):
+            message.__dict__[HASH] = name
+    return [message.__dict__[HASH] for message in messages]
 
 
 def _all_named(texts: Sequence[str]) -> list[bytes]:

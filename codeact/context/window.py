@@ -184,8 +184,12 @@ def _text(content: str | list[dict[str, Any]]) -> str:
 
 
 def _message_size(message: ChatMessage) -> int:
+    measured: int | None = message.__dict__.get("size_chars")
+    if measured is not None:
+        return measured
     size = _size(message.content) + sum(len(call.name) + len(call.arguments) for call in message.tool_calls)
-    return size + (len(str(message.reasoning)) if message.reasoning else 0)
+    message.__dict__["size_chars"] = size = size + (len(str(message.reasoning)) if message.reasoning else 0)
+    return size
 
 
 def _size(content: str | list[dict[str, Any]]) -> int:

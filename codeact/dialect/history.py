@@ -98,8 +98,9 @@ def rendered(
 
 def uses_tags(messages: Iterable[ChatMessage]) -> bool:
     """Whether the model has run code between tags before. If so, its Python fences are meant for the user to read."""
+    mark = f"{OPEN}\n"
     return any(
-        message.role == "assistant" and isinstance(message.content, str) and f"{OPEN}\n" in message.content
+        message.role == "assistant" and isinstance(message.content, str) and mark in message.content
         for message in messages
     )
 

@@ -63,6 +63,7 @@ IMAGE_BYTES = 10_000_000
 """Limit for an image given by a file's id: the model gets all of it, as base64."""
 IMAGES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
 """The first bytes of each type of image."""
+MEDIA = frozenset({"input_image", "input_file"})
 SERVED = frozenset({"application/json", "application/pdf", "image/svg+xml"})
 """Media types that a blob is served with if it has them, besides plain text and images recognised by their content."""
 
@@ -108,7 +109,7 @@ def is_plain(item: object) -> bool:
 
 
 def _is_media(part: dict[str, Any]) -> bool:
-    return part.get("type") in ("input_image", "input_file")
+    return part.get("type") in MEDIA
 
 
 def _with_distinct_names(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -211,16 +212,37 @@ def decode(content: str) -> tuple[str, bytes]:
         ) from None
 
 
-async def inline_media(items: Sequence[Input | Item], *, get: Get) -> list[Input | Item]:
-    """Returns the conversation with each of the user's images as a `data:` URL, as models need it."""
-    return await _replaced(items, lambda part: _shown(part, get))
+async def inline_media(
+    items: Sequence[Input | Item], *, get: Get, known: dict[str, tuple[InputMessage, InputMessage]] | None = None
+) -> list[Input | Item]:
+    """Returns the conversation with each of the user's images as a `data:` URL, as models need it.
+
+    `known` has what an earlier call for this conversation returned, by the ids of messages with images or files, and
+    gets what this one returns: the same messages give the same results.
+    """
+    places = [at for at, item in enumerate(items) if isinstance(item, InputMessage) and not is_plain(item)]
+    if not places:
+        return list(items)
+    known = {} if known is None else known
+    media = [item for at in places if isinstance(item := items[at], InputMessage)]
+    before = [known.get(item.id) for item in media]
+    new = [item for item, found in zip(media, before, strict=True) if found is None or found[0] is not item]
+    shown = iter(await _replaced(new, lambda part: _shown(part, get)))
+    known.clear()
+    result = list(items)
+    for at, item, found in zip(places, media, before, strict=True):
+        known[item.id] = found if found is not None and found[0] is item else (item, next(shown))
+        result[at] = known[item.id][1]
+    return result
 
 
 def input_files(items: Sequence[Input | Item], *, get: Get) -> list[StagedFile]:
     """Returns the files in the user's messages; of several with the same name, the last."""
     files: dict[str, StagedFile] = {}
     for item in items:
-        for part in item.content if isinstance(item, InputMessage) else ():
+        if not isinstance(item, InputMessage) or is_plain(item):
+            continue
+        for part in item.content:
             match part:
                 case {"type": "input_file", "filename": str(name), "file_id": str(sha256)}:
                     files[name] = StagedFile(name, sha256, partial(content_of, sha256, get))

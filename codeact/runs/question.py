@@ -18,6 +18,7 @@ from codeact.agent.waiting_block import WaitingBlock
 from codeact.component import Component
 from codeact.concurrency.concurrently import concurrently
 from codeact.dialect import Name, dialect_for
+from codeact.dialect.known_prompt import KnownPrompt
 from codeact.environment import Environment
 from codeact.errors import InvalidRequest
 from codeact.events.last_code import LastCode
@@ -33,6 +34,7 @@ from codeact.runs.disk_floor import DiskFloor
 from codeact.runs.holders import HeldElsewhere, holder_of
 from codeact.runs.kernel_notes import UNKNOWN_HISTORY, kernel_notes
 from codeact.runs.kernel_states import KernelState, state_for
+from codeact.runs.known_prompts import KnownPrompts
 from codeact.runs.manager import RunManager
 from codeact.runs.media import Get, inline_media, input_files, shown_image
 from codeact.runs.model_parameters import for_model
@@ -96,6 +98,7 @@ class RunComponents:
     """Whether this server is one of several with the same database."""
     has_peers: Callable[[], bool] = lambda: False
     """Whether other servers were alive when this one last looked, so that one of them may hold a kernel."""
+    prompts: KnownPrompts = field(default_factory=KnownPrompts)
     checkpoints: Checkpoints | None = None
     """None: no state of a kernel is stored, as with a store in memory."""
     judge: Judge | None = None
@@ -136,6 +139,7 @@ class Question:
         self._budget: ModelBudget | None = None
         self._asks = ApprovalOptions()
         self._waiting_block: WaitingBlock | None = None
+        self._known_prompt = KnownPrompt()
 
     async def begin(self) -> Run:
         """Stores the question and starts its run. Raises the same errors as `RunService.create`.
@@ -262,7 +266,7 @@ class Question:
                     await state.enter(workspace, self._components.checkpoints)
                 resources = kept.pop_all()
                 produce = partial(run.produce, load, model=model, workspace=workspace)
-                ended = partial(self._checkpoint, run, workspace)
+                ended = partial(self._ended, run, workspace)
                 produce_all = partial(_produce_with, resources, produce, ended, admission)
                 self._components.runs.start(run, produce_all, then=self._then)
                 if not run.is_queued:  # While a run is queued, its sandbox may be taken for others.
@@ -289,11 +293,13 @@ class Question:
         conversation = [*history, *late_notes, *messages]
         if self._new_run.compact_only:
             run.conversation = conversation
+        self._known_prompt = self._components.prompts.take(run.conversation_id)
         files = [*self._files, *input_files(conversation, get=read.get_blob)]
         options = replace(
             self._options(files, run, workspace, read.get_blob), approval=self._approval(run, store, messages)
         )
-        return await inline_media(conversation, get=read.get_blob), replace(options, **seals)
+        known = self._known_prompt.inlined
+        return await inline_media(conversation, get=read.get_blob, known=known), replace(options, **seals)
 
     async def _late_notes(
         self,
@@ -355,8 +361,12 @@ class Question:
         if self._components.checkpoints is not None and state.startswith("ci_"):
             self._components.checkpoints.after_code(state, conversation_id=run.conversation_id, owner=run.owner)
 
-    def _checkpoint(self, run: Run, workspace: Workspace) -> None:
-        """Lets the state of the kernel be stored in the background, after the answer has ended."""
+    def _ended(self, run: Run, workspace: Workspace) -> None:
+        """After the answer has ended, holds its prompt for the next one, and lets the state of the kernel be stored in
+        the background.
+        """
+        if self._new_run.store or self._ephemeral is not None:
+            self._components.prompts.put(run.conversation_id, self._known_prompt, owner=run.owner)
         checkpoints, room_bytes = self._components.checkpoints, run.allowance.room_bytes
         if checkpoints is not None and run.response.store and run.response.conversation is not None:
             checkpoints.begin(workspace, Point(run.owner, run.conversation_id, run.id, room_bytes))
@@ -437,6 +447,7 @@ class Question:
             drop_state=partial(self._drop_state, run) if new_run.store else None,
             waiting_block=self._waiting_block,
             eager=self._is_eager(run.response.model),
+            known_prompt=self._known_prompt,
         )
 
     async def _keep_source(self, run: Run, source: str) -> str:

@@ -15,6 +15,8 @@ DISPLAYED = "[What the code displayed:]"
 def as_chat(message: ChatMessage) -> dict[str, Any]:
     """Converts one message. The API requires `content` null for an assistant message that has calls and no text."""
     wire: dict[str, Any] = {"role": message.role, "content": message.content}
+    if not message.tool_calls and message.tool_call_id is None and not message.reasoning:
+        return wire
     if message.tool_calls:
         wire["content"] = message.content or None
         wire["tool_calls"] = [_call(call) for call in message.tool_calls]

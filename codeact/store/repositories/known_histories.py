@@ -1,11 +1,11 @@
 """What this server has read of conversations' histories, so that the next turn reads only what the last one added."""
 
-from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
+from codeact.bounded_memory import BoundedMemory
 from codeact.events import Input, Item
 from sandbox_pool import json_size
 
@@ -46,58 +46,33 @@ def measured(read: Iterable[tuple[str, Part | Sequence[Input | Item]]]) -> dict[
     return parts
 
 
-@dataclass(slots=True)
-class _History:
-    owner: str
-    parts: Mapping[str, Part]
-    size_bytes: int
-
-
 class KnownHistories:
     """Holds the history of each conversation as it was last read: its parts by the ids of their responses, oldest
-    first.
-
-    The conversations that were used longest ago make room. An owner has a share of the memory, so that one owner's
-    conversations do not drop all others.
+    first. See `BoundedMemory` for what makes room.
     """
 
     def __init__(self) -> None:
-        self._held: OrderedDict[str, _History] = OrderedDict()
-        self._of_owner: Counter[str] = Counter()
+        self._held: BoundedMemory[Mapping[str, Part]] = BoundedMemory(
+            most_bytes=MOST_BYTES, of_owner_bytes=OF_OWNER_BYTES, of_value_bytes=OF_CONVERSATION_BYTES
+        )
+
+    def __len__(self) -> int:
+        return len(self._held)
 
     @property
     def size_bytes(self) -> int:
         """How many bytes all of them take."""
-        return self._of_owner.total()
+        return self._held.size_bytes
 
     def get(self, conversation_id: str) -> Mapping[str, Part]:
         """The parts of the conversation's history; empty if none is held."""
-        held = self._held.get(conversation_id)
-        if held is None:
-            return {}
-        self._held.move_to_end(conversation_id)
-        return held.parts
+        return self._held.get(conversation_id) or {}
 
     def put(self, conversation_id: str, parts: Mapping[str, Part], *, owner: str) -> None:
         """Holds this history in place of the conversation's last one, unless it is empty or too large."""
-        self.drop(conversation_id)
         size_bytes = sum(part.size_bytes for part in parts.values())
-        if not 0 < size_bytes <= OF_CONVERSATION_BYTES:
-            return
-        self._held[conversation_id] = _History(owner, parts, size_bytes)
-        self._of_owner[owner] += size_bytes
-        if self._of_owner[owner] > OF_OWNER_BYTES:
-            for one in [name for name, held in self._held.items() if held.owner == owner]:
-                if self._of_owner[owner] <= OF_OWNER_BYTES:
-                    break
-                self.drop(one)
-        while self.size_bytes > MOST_BYTES:
-            self.drop(next(iter(self._held)))
+        self._held.put(conversation_id, parts, size_bytes=size_bytes, owner=owner)
 
     def drop(self, conversation_id: str) -> None:
         """Drops the conversation's history, if it is held."""
-        held = self._held.pop(conversation_id, None)
-        if held is not None:
-            self._of_owner[held.owner] -= held.size_bytes
-            if not self._of_owner[held.owner]:
-                del self._of_owner[held.owner]
+        self._held.take(conversation_id)

@@ -1,12 +1,16 @@
 """Conversations of an agent that are longer than its model's window, with a real kernel."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
 from codeact import Agent, Pool
 from codeact import events as e
 from codeact.context.window import text_of
+from codeact.dialect import tags
+from codeact.dialect.base import Entry
+from codeact.dialect.history import rendered
 from codeact.model import ChatMessage
 from codeact.models.scripted import ScriptedModel
 
@@ -57,3 +61,19 @@ def test_code_recalls_what_the_prompt_leaves_out_and_a_variable_of_that_name_sta
             found = shown(agent, "print(recall(3)[:60])")
             assert "print('row 0, ' * 150)" in found
             assert "blocks 1 to" in shown(agent, "recall(99)")
+
+
+def test_the_nth_turn_renders_only_what_was_added(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+
+    def counted(items: Sequence[Entry], **more: Any) -> list[ChatMessage]:
+        counts[-1] += len(items)
+        return rendered(items, **more)
+
+    monkeypatch.setattr(tags, "rendered", counted)
+    with Agent(model := ScriptedModel(lambda messages: f"Answer {len(messages)}."), pool=pool) as agent:
+        for number in range(8):
+            counts.append(0)
+            agent.run(f"Question {number}")
+        assert len(set(counts[2:])) == 1, counts
+        assert [message.content for message in model.calls[-1][-3:]] == ["Question 6", "Answer 14.", "Question 7"]

@@ -192,7 +192,7 @@ async def test_what_is_forgotten_of_a_conversation_is_its_history_too(
         first = await add_answer(store, None, "a question", message("Done"), owner="ann")
         for number in range(2):
             await turn(store, conversation_of(first), message(str(number)))
-    assert len(store.threads._known.histories._held) == 2
+    assert len(store.threads._known.histories) == 2
 
 
 def test_memory_is_bounded_and_an_owner_has_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,20 +201,19 @@ def test_memory_is_bounded_and_an_owner_has_a_share(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(known_histories, "OF_OWNER_BYTES", 3 * part.size_bytes)
     monkeypatch.setattr(known_histories, "OF_CONVERSATION_BYTES", 2 * part.size_bytes)
     histories = KnownHistories()
-    for owner in ("ann", "bob", "ann", "ann", "ann", "ann"):
-        histories.put(f"{owner}{len(histories._held)}", {"resp": part}, owner=owner)
-    assert histories.get("bob1"), "one owner's conversations drop their own"
-    assert sum(name.startswith("ann") for name in histories._held) == 3
+    names = [f"{owner}{number}" for number, owner in enumerate(("ann", "bob", "ann", "ann", "ann", "ann"))]
+    for name in names:
+        histories.put(name, {"resp": part}, owner=name[:3])
+    assert [name for name in names if histories.get(name)] == ["bob1", "ann3", "ann4", "ann5"]
     for number in range(20):
         histories.put(f"conv{number}", {"resp": part}, owner=f"owner{number}")
         assert histories.size_bytes <= 8 * part.size_bytes
-    assert len(histories._held) == 8
+    assert len(histories) == 8
     histories.put("conv19", {"1": part, "2": part, "3": part}, owner="owner19")
     assert not histories.get("conv19"), "it is too large"
-    for name in list(histories._held):
-        histories.drop(name)
+    for number in range(20):
+        histories.drop(f"conv{number}")
     assert histories.size_bytes == 0
-    assert not histories._of_owner
 
 
 def test_a_history_that_is_too_large_is_measured_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
