@@ -66,8 +66,6 @@ async def ask_in_format(
         ChatMessage("system", _PROMPT.format(functions=listed, how=_HOW[setup.format])),
         ChatMessage("user", task.questions[0]),
     ]
-    if "seed" not in getattr(model, "parameters", ()):
-        seed = None
     sampling = Sampling(seed=seed, max_output_tokens=task.limits.max_output_tokens)
     tries = task.tries
     answered = _Answered(task.questions[0], model.name)

@@ -40,8 +40,10 @@ async def attempt(
 ) -> Attempt:
     """Makes one attempt and returns what is to be stored of it. Cancelling stops the model and the kernel.
 
-    An error that ends the answer is a failure of the attempt; it is not raised.
+    An error that ends the answer is a failure of the attempt; it is not raised. A model that takes no seed gets none.
     """
+    if "seed" not in getattr(model, "parameters", ()):
+        seed = None
     started_at, began = time.time(), time.perf_counter()
     recording = Recording()
     verdict, failure = Verdict(False), None
@@ -84,8 +86,6 @@ async def _ask(task: Task, setup: Setup, recording: Recording, model: Model, poo
         settings["dialect"] = setup.dialect
     if setup.eager is not None:
         settings["eager"] = setup.eager
-    if "seed" not in getattr(model, "parameters", ()):
-        seed = None
     sampling = Sampling(seed=seed, max_output_tokens=task.limits.max_output_tokens)
     if task.window_tokens is not None:
         model = _Narrow(model, task.window_tokens)

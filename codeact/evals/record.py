@@ -1,8 +1,11 @@
 """What is stored of an evaluation: one line of JSON for each attempt, and one file about the whole run."""
 
+import fcntl
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -15,12 +18,14 @@ __all__ = [
     "Plan",
     "Setup",
     "Step",
+    "add_spent",
     "append",
     "by_task",
     "ordered",
     "read_attempts",
     "read_plan",
     "write_plan",
+    "writing",
 ]
 
 ATTEMPTS, PLAN = "attempts.jsonl", "run.json"
@@ -63,7 +68,8 @@ class Attempt(msgspec.Struct, kw_only=True):
     """One attempt at one task. Times are in seconds.
 
     `failure` is None if the task was solved, else its kind: `wrong`, `timeout`, `checker_failed`, `max_turns`, or the
-    code of the error that ended the answer. `attempts_before` counts those that the infrastructure spoilt.
+    code of the error that ended the answer. `attempts_before` counts those that the infrastructure spoilt; their tokens
+    and costs are in this one's. `seed` is what the model got.
     """
 
     task: str
@@ -102,7 +108,10 @@ class Attempt(msgspec.Struct, kw_only=True):
 
 
 class Plan(msgspec.Struct, kw_only=True):
-    """What a run consists of: every task in every setup, `repeat` times. `stopped` says which budget ended it early."""
+    """What a run consists of: every task in every setup, `repeat` times. `stopped` says which budget ended it early.
+
+    `not_asked` has the tasks that a setup cannot be asked, by its label.
+    """
 
     suite: str
     tasks: list[str]
@@ -113,10 +122,48 @@ class Plan(msgspec.Struct, kw_only=True):
     stopped: str | None = None
     version: str = ""
     sandbox: str = ""
+    not_asked: dict[str, list[str]] = {}
 
     @property
     def size(self) -> int:
-        return len(self.tasks) * len(self.setups) * self.repeat
+        """How many attempts that are."""
+        pairs = len(self.tasks) * len(self.setups) - sum(len(tasks) for tasks in self.not_asked.values())
+        return pairs * self.repeat
+
+
+@contextmanager
+def writing(directory: Path) -> Iterator[None]:
+    """Lets nobody else write attempts to the directory meanwhile. Removes a line that a crash has cut off.
+
+    Raises `ConfigurationError` if another run writes there.
+    """
+    with (directory / ATTEMPTS).open("ab+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigurationError(
+                f"Another `codeact eval` writes to {directory}. Wait for its end, or choose another --out."
+            ) from None
+        file.truncate(_whole_lines(file))
+        yield
+
+
+def _whole_lines(file: BinaryIO) -> int:
+    """The size of the file without a last line that has no end."""
+    at = whole = file.seek(0)
+    for piece in iter(lambda: file.readline(LINE_BYTES), b""):
+        at += len(piece)
+        whole = at if piece.endswith(b"\n") else whole
+    return whole
+
+
+def add_spent(attempt: Attempt, before: Attempt) -> None:
+    """Adds to an attempt what the one before it has cost, which the infrastructure had spoilt."""
+    attempt.input_tokens += before.input_tokens
+    attempt.cached_tokens += before.cached_tokens
+    attempt.output_tokens += before.output_tokens
+    costs = [cost for cost in (attempt.cost_usd, before.cost_usd) if cost is not None]
+    attempt.cost_usd = sum(costs) if costs else None
 
 
 def append(directory: Path, attempt: Attempt) -> None:
@@ -130,22 +177,19 @@ def append(directory: Path, attempt: Attempt) -> None:
 def read_attempts(directory: Path) -> list[Attempt]:
     """Returns the stored attempts; the last one of each key.
 
-    A line that was cut off, by a crash in the middle of it, is passed over and removed.
+    A last line without an end is passed over: it is being written, or a crash has cut it off.
     Raises `ConfigurationError` for a line that is not an attempt.
     """
     path = directory / ATTEMPTS
     if not path.exists():
         return []
     found: dict[Key, Attempt] = {}
-    whole = 0
-    with path.open("rb+") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(iter(lambda: file.readline(LINE_BYTES), b""), start=1):
             if not line.endswith(b"\n"):
                 if len(line) >= LINE_BYTES:
                     raise ConfigurationError(f"Line {number} of {path} is longer than {LINE_BYTES:,} bytes.")
-                file.truncate(whole)
                 break
-            whole += len(line)
             try:
                 attempt = msgspec.json.decode(line, type=Attempt)
             except (msgspec.DecodeError, RecursionError) as error:

@@ -12,7 +12,10 @@ __all__ = ["Row", "by_failure", "by_tag", "difference_as_json", "report_as_json"
 
 
 class Row:
-    """What one group of attempts comes to. Times are medians in seconds; tokens and costs are sums."""
+    """What one group of attempts comes to. Times are medians in seconds; tokens and costs are sums.
+
+    `retries` counts what the infrastructure spoilt and was made again; `failures` has its numbers by kind.
+    """
 
     def __init__(self, name: str, attempts: Sequence[Attempt]) -> None:
         self.name = name
@@ -31,6 +34,7 @@ class Row:
         self.first_output_s = _median(attempt.first_output_s for attempt in attempts)
         self.sandbox_wait_s = _median(attempt.sandbox_wait_s for attempt in attempts)
         self.retries = sum(attempt.attempts_before for attempt in attempts)
+        self.failures = dict(by_failure(attempts))
 
     def as_json(self) -> dict[str, Any]:
         """The row as values of JSON."""
@@ -65,8 +69,13 @@ def report_as_json(plan: Plan, attempts: Sequence[Attempt]) -> dict[str, Any]:
     return {
         "suite": plan.suite,
         "version": plan.version,
+        "started_at": plan.started_at,
+        "seed": plan.seed,
+        "repeat": plan.repeat,
         "stopped": plan.stopped,
         "planned": plan.size,
+        "made": len(attempts),
+        "not_asked": plan.not_asked,
         "setups": [row.as_json() for row in rows(attempts)],
         "tags": [row.as_json() for row in by_tag(attempts)],
         "failures": dict(by_failure(attempts)),
@@ -77,8 +86,8 @@ def report_as_json(plan: Plan, attempts: Sequence[Attempt]) -> dict[str, Any]:
 def difference_as_json(found: Difference) -> dict[str, Any]:
     """A comparison as values of JSON."""
     return {
-        "first": {"passed": found.first.passed, "attempts": found.first.total, "success": found.first.value},
-        "second": {"passed": found.second.passed, "attempts": found.second.total, "success": found.second.value},
+        "first": Row("first", found.before).as_json(),
+        "second": Row("second", found.after).as_json(),
         "won": list(found.won),
         "lost": list(found.lost),
         "p": found.p,

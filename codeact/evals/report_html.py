@@ -1,5 +1,6 @@
 """The report as one HTML file: figures, and every transcript behind a click. It loads nothing and runs no script."""
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
@@ -40,6 +41,8 @@ pre{white-space:pre-wrap;overflow-wrap:anywhere;max-height:30rem;overflow:auto}
 pre{font:13px/1.45 ui-monospace,monospace}
 img{max-width:100%;background:#fff}
 """
+MOST_NAMED = 20
+"""How many tasks a line names."""
 _HEAD = (
     "",
     "solved",
@@ -69,15 +72,13 @@ def html_report(plan: Plan, attempts: Sequence[Attempt]) -> Iterator[str]:
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head><body>'
     )
     yield f"<h1>Evaluation: {escape(plan.suite)}</h1>"
-    made = f"{len(attempts)} of {plan.size} attempts, codeact {escape(plan.version)}"
-    yield f"<p>{made}, sandboxes: {escape(plan.sandbox)}.</p>"
+    yield from (f"<p>{escape(line)}</p>" for line in _facts(plan, attempts))
     if plan.stopped:
         yield f'<p class="bad">Stopped by {escape(plan.stopped)}.</p>'
-    yield from _table("Setups", rows(attempts))
+    setups = rows(attempts)
+    yield from _table("Setups", setups)
+    yield from _failures(setups, [kind for kind, _ in by_failure(attempts)])
     yield from _table("Tags", by_tag(attempts))
-    if failures := by_failure(attempts):
-        yield "<h2>Failures</h2><div class=wide><table><tr><th>kind<th>attempts</tr>"
-        yield "".join(f"<tr><td>{escape(kind)}<td>{count}</tr>" for kind, count in failures) + "</table></div>"
     yield "<h2>Tasks</h2>"
     for task, those in by_task(attempts).items():
         solved = share(those)
@@ -87,6 +88,31 @@ def html_report(plan: Plan, attempts: Sequence[Attempt]) -> Iterator[str]:
             yield from _attempt(attempt)
         yield "</details>"
     yield "</body></html>\n"
+
+
+def _facts(plan: Plan, attempts: Sequence[Attempt]) -> Iterator[str]:
+    begun = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(plan.started_at))
+    seed = "" if plan.seed is None else f", seed {plan.seed}"
+    yield (
+        f"{len(attempts)} of {plan.size} attempts, {plan.repeat} at each task{seed}."
+        f" Begun {begun}, codeact {plan.version}, sandboxes: {plan.sandbox}."
+    )
+    if retries := sum(attempt.attempts_before for attempt in attempts):
+        yield f"The infrastructure spoilt {retries} further attempts, which were made again."
+    for label, tasks in plan.not_asked.items():
+        yield f"{label} was not asked {len(tasks)} of the tasks, which do not suit it: {', '.join(tasks[:MOST_NAMED])}."
+
+
+def _failures(setups: Sequence[Row], kinds: Sequence[str]) -> Iterator[str]:
+    """A table of the failures: a row for each kind, a column for each setup."""
+    if not kinds:
+        return
+    heads = "".join(f"<th>{escape(row.name)}" for row in setups)
+    yield f"<h2>Failures</h2><div class=wide><table><tr><th>kind{heads}</tr>"
+    for kind in kinds:
+        cells = "".join(f"<td>{row.failures.get(kind, 0)}" for row in setups)
+        yield f"<tr><td>{escape(kind)}{cells}</tr>"
+    yield "</table></div>"
 
 
 def _table(title: str, found: Iterable[Row]) -> Iterator[str]:

@@ -16,7 +16,18 @@ from codeact.api.pool import Pool
 from codeact.errors import ConfigurationError, first_of
 from codeact.evals.action_formats import fits
 from codeact.evals.attempt import INFRASTRUCTURE, attempt
-from codeact.evals.record import Attempt, Plan, Setup, append, read_attempts, read_plan, write_plan
+from codeact.evals.record import (
+    Attempt,
+    Key,
+    Plan,
+    Setup,
+    add_spent,
+    append,
+    read_attempts,
+    read_plan,
+    write_plan,
+    writing,
+)
 from codeact.evals.scripts import SCRIPTED, script_of, scripted
 from codeact.evals.task import Task, check_ids
 from codeact.model import Model
@@ -29,7 +40,10 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What the whole run may cost. None is without a limit. A running attempt is not broken off for the first two."""
+    """What the whole run may cost, None without a limit; the minutes are those of one call.
+
+    A running attempt is not broken off for the first two.
+    """
 
     cost_usd: float | None = None
     tokens: int | None = None
@@ -60,31 +74,45 @@ class _Job:
     repeat: int
     seed: int | None
 
+    @property
+    def key(self) -> Key:
+        return self.task.id, self.setup.label, self.repeat
+
 
 async def evaluate(
     suite: str, tasks: Sequence[Task], options: Options, directory: Path, progress: Progress | None = None
 ) -> list[Attempt]:
     """Runs what is missing in `directory`, stores each attempt as it ends, and returns all of them.
 
-    Cancelling stops the attempts under way; a later call makes them again. Raises `ConfigurationError` if the directory
-    holds another run or a model does not exist, and `SandboxError` if there is no sandbox.
+    Attempts that the infrastructure has spoilt are made again. Cancelling stops the attempts under way; a later call
+    makes them again. Raises `ConfigurationError` if the directory holds another run, another run writes to it, no task
+    can be asked so, or a model does not exist, and `SandboxError` if there is no sandbox.
     """
     check_ids(tasks, suite=suite)
-    plan = _planned(suite, tasks, options)
+    plan, jobs = _planned(suite, tasks, options), _jobs(tasks, options)
+    if not jobs:
+        raise ConfigurationError(
+            "No task of the suite can be asked so: --format json and text need functions, one question and no files,"
+            " and a model; reference and wrong need a script of the task's, and --format code."
+        )
     await anyio.Path(directory).mkdir(parents=True, exist_ok=True)
-    _check_same(directory, plan)
-    write_plan(directory, plan)
-    done = read_attempts(directory)
-    ended = {one.key for one in done}
-    jobs = [job for job in _jobs(tasks, options) if (job.task.id, job.setup.label, job.repeat) not in ended]
-    if jobs:
-        run = _Run(plan, options, directory, done, progress or _silent)
-        try:
-            await run.all(jobs)
-        except BaseExceptionGroup as failures:
-            raise first_of(failures) from None
+    with writing(directory):
+        _check_same(directory, plan)
         write_plan(directory, plan)
-    return done
+        before = {one.key: one for one in read_attempts(directory)}
+        jobs = [job for job in jobs if job.key not in before or before[job.key].failure in INFRASTRUCTURE]
+        again = {job.key for job in jobs}
+        done = [one for key, one in before.items() if key not in again]
+        if jobs:
+            run = _Run(plan, options, directory, done, progress or _silent)
+            for one in before.values():
+                run.count(one)
+            try:
+                await run.all(jobs)
+            except BaseExceptionGroup as failures:
+                raise first_of(failures) from None
+            write_plan(directory, plan)
+        return list((before | {one.key: one for one in done}).values())
 
 
 def _silent(plan: Plan, done: Sequence[Attempt], running: Sequence[str]) -> None:
@@ -101,7 +129,19 @@ def _planned(suite: str, tasks: Sequence[Task], options: Options) -> Plan:
         started_at=time.time(),
         version=version("codeact"),
         sandbox=str(options.sandbox.get("sandbox", "auto")),
+        not_asked={
+            setup.label: left
+            for setup in options.setups
+            if (left := [one.id for one in tasks if not _fits(one, setup)])
+        },
     )
+
+
+def _fits(task: Task, setup: Setup) -> bool:
+    """Whether the task can be asked so: a scripted model needs its script, which is code; other formats functions."""
+    if setup.model in SCRIPTED:
+        return setup.format == "code" and bool(script_of(task, setup.model))
+    return setup.format == "code" or fits(task)
 
 
 def _check_same(directory: Path, plan: Plan) -> None:
@@ -116,6 +156,8 @@ def _check_same(directory: Path, plan: Plan) -> None:
         )
     plan.tasks = list(dict.fromkeys([*before.tasks, *plan.tasks]))
     plan.setups = list(dict.fromkeys([*before.setups, *plan.setups]))
+    for label, tasks in before.not_asked.items():
+        plan.not_asked[label] = list(dict.fromkeys([*tasks, *plan.not_asked.get(label, ())]))
     plan.repeat = max(before.repeat, plan.repeat)
     plan.started_at = before.started_at
 
@@ -126,7 +168,7 @@ def _jobs(tasks: Sequence[Task], options: Options) -> list[_Job]:
         for repeat in range(options.repeat)
         for task in tasks
         for setup in options.setups
-        if (setup.format == "code" or fits(task)) and (setup.model not in SCRIPTED or script_of(task, setup.model))
+        if _fits(task, setup)
     ]
 
 
@@ -136,6 +178,7 @@ class _Run:
         self._done, self._progress = done, progress
         self._running: list[str] = []
         self._models: dict[str, Model] = {}
+        self._cost_usd, self._tokens = 0.0, 0
 
     async def all(self, jobs: Sequence[_Job]) -> None:
         options = self._options
@@ -169,18 +212,30 @@ class _Run:
             self._progress(self._plan, self._done, self._running)
 
     async def _attempt(self, job: _Job, pool: Pool) -> Attempt:
-        pause_s = FIRST_PAUSE_S
+        """Makes the attempt, again while the infrastructure spoils it. It has the tokens and costs of all of them."""
+        pause_s, before = FIRST_PAUSE_S, None
         for spoilt in range(self._options.retries + 1):
             ended = await attempt(
                 job.task, job.setup, model=self._model(job), pool=pool, repeat=job.repeat, seed=job.seed
             )
+            self.count(ended)
+            if ended.tokens and ended.cost_usd is None and self._options.budget.cost_usd is not None:
+                name = job.setup.model
+                self._plan.stopped = f"--max-cost: the price of {name} is not known; --max-tokens needs none"
             ended.attempts_before = spoilt
-            if ended.failure not in INFRASTRUCTURE:
+            if before is not None:
+                add_spent(ended, before)
+            before = ended
+            if ended.failure not in INFRASTRUCTURE or spoilt == self._options.retries or self._is_spent():
                 break
-            if spoilt < self._options.retries:
-                await anyio.sleep(pause_s)
-                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            await anyio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         return ended
+
+    def count(self, ended: Attempt) -> None:
+        """Counts what an attempt has cost."""
+        self._tokens += ended.tokens
+        self._cost_usd += ended.cost_usd or 0.0
 
     def _model(self, job: _Job) -> Model:
         if job.setup.model in SCRIPTED:
@@ -189,11 +244,9 @@ class _Run:
 
     def _is_spent(self) -> bool:
         budget = self._options.budget
-        cost = sum(one.cost_usd or 0.0 for one in self._done)
-        tokens = sum(one.tokens for one in self._done)
-        if budget.cost_usd is not None and cost >= budget.cost_usd:
+        if budget.cost_usd is not None and self._cost_usd >= budget.cost_usd:
             self._plan.stopped = f"the budget of {budget.cost_usd:g} USD"
-        elif budget.tokens is not None and tokens >= budget.tokens:
+        elif budget.tokens is not None and self._tokens >= budget.tokens:
             self._plan.stopped = f"the budget of {budget.tokens:,} tokens"
         return self._plan.stopped is not None
 

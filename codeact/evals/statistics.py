@@ -38,18 +38,27 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Two runs over the same tasks. `p` is the probability of such a difference, or a larger one, by chance alone.
+    """Two runs over the same tasks: `before` and `after` are the attempts that are compared.
 
-    `won` are the tasks that the second run solves more often, `lost` those that it solves less often. `note` says which
-    setups are compared where the runs do not have the same ones.
+    `p` is the probability of such a difference in success, or a larger one, by chance alone. `won` are the tasks that
+    the second run solves more often, `lost` those that it solves less often. `note` says which setups are compared
+    where the runs do not have the same ones.
     """
 
-    first: Share
-    second: Share
+    before: Sequence[Attempt]
+    after: Sequence[Attempt]
     won: Sequence[str]
     lost: Sequence[str]
     p: float
     note: str = ""
+
+    @property
+    def first(self) -> Share:
+        return share(self.before)
+
+    @property
+    def second(self) -> Share:
+        return share(self.after)
 
     @property
     def is_noise(self) -> bool:
@@ -77,8 +86,8 @@ def difference(first: Sequence[Attempt], second: Sequence[Attempt]) -> Differenc
             won.append(task)
         elif after < before:
             lost.append(task)
-    both = [attempt for task in common for attempt in one[task]], [a for task in common for a in two[task]]
-    return Difference(share(both[0]), share(both[1]), won, lost, _sign_test(len(won), len(lost)), note)
+    both = [[attempt for task in common for attempt in run[task]] for run in (one, two)]
+    return Difference(both[0], both[1], won, lost, _sign_test(len(won), len(lost)), note)
 
 
 def _comparable(

@@ -10,7 +10,7 @@ from codeact.dashboard.drawing.markup import plain, revealed, visible
 from codeact.dashboard.evaluations import Run, folder, runs
 from codeact.dashboard.frame import empty, title
 from codeact.evals.record import Attempt, Step, by_task
-from codeact.evals.report import Row, by_failure, by_tag, rows
+from codeact.evals.report import Row, by_tag, rows
 from codeact.evals.statistics import difference, share
 
 NAME_CHARS = 120
@@ -145,11 +145,14 @@ name = st.selectbox("Run", names, key="run", bind="query-params")
 run = found[names.index(name)]
 if run.plan.stopped:
     st.warning(f"Stopped by {plain(run.plan.stopped)}.")
-figures("setup", rows(run.attempts))
+setups = rows(run.attempts)
+figures("setup", setups)
 if tagged := by_tag(run.attempts):
     figures("tag", tagged)
-if failures := by_failure(run.attempts):
-    st.markdown("Failures: " + ", ".join(f"{plain(kind)} {number}" for kind, number in failures))
+for row in setups[:SHOWN_NAMES]:
+    if row.failures:
+        kinds = ", ".join(f"{number} {plain(kind)}" for kind, number in row.failures.items())
+        st.markdown(f"Failures of {plain(row.name, NAME_CHARS)}: {kinds}")
 trend(found, run.plan.suite)
 compared(found, run)
 st.subheader("Transcripts", anchor=False)

@@ -14,7 +14,7 @@ from codeact.cli.commands.listing import show_waiting
 from tests.model_server import Gate, ModelServer
 from tests.server import waiting_code
 from tests.server.conftest import Running
-from tests.server.test_approvals import call_request, decision, waiting
+from tests.server.test_approvals import call_request, code_request, decision, waiting
 from tests.server.test_functions import SHOWS_CODE, WEATHER, calls, logs, output, run_code
 from tests.server.waiting_code import ask, expire, kill, notices, press, settle, start
 
@@ -109,6 +109,20 @@ def test_a_call_that_waits_for_approval_is_made_once_after_its_sandbox_is_gone(
 
 
 @pytest.mark.usefixtures("calls_come_together")
+def test_a_block_that_has_not_run_runs_with_the_state_of_the_last_checkpoint_once_it_is_approved(
+    client: openai.OpenAI, server: Running, model_server: ModelServer
+) -> None:
+    run_code(model_server, "n = 41\nopen('log.txt', 'w').write('one')")
+    before = ask(client)
+    settle(server, before)
+    model_server.reset()
+    run_code(model_server, "print(n + 1, open('log.txt').read())")
+    first = ask(client, "code", previous_response_id=before.id)
+    expire(server, first)
+    second = ask(client, "code", previous_response_id=first.id, input=[decision(code_request(first))])
+    assert (logs(second), notices(second)) == ("42 one\n", ["kernel_restored"])
+
+
 def test_rejected_and_side_by_side_calls_get_the_same_again(
     client: openai.OpenAI, server: Running, model_server: ModelServer
 ) -> None:

@@ -17,7 +17,7 @@ from rich.text import Text
 from codeact.cli.controls import print_json
 from codeact.errors import ConfigurationError
 from codeact.evals.record import Attempt, Plan, ordered, read_attempts, read_plan
-from codeact.evals.report import Row, by_failure, by_tag, difference_as_json, report_as_json, rows
+from codeact.evals.report import Row, by_tag, difference_as_json, report_as_json, rows
 from codeact.evals.report_html import html_report
 from codeact.evals.runner import Options, evaluate
 from codeact.evals.statistics import Difference, difference
@@ -115,21 +115,32 @@ def report(directory: Path, *, as_json: bool) -> None:
         _print_json(report_as_json(plan, attempts))
         return
     console = Console()
-    console.print(_table("setup", rows(attempts)))
-    console.print(_times(rows(attempts)))
+    setups = rows(attempts)
+    console.print(_table("setup", setups))
+    console.print(_times(setups))
     if tagged := by_tag(attempts):
         console.print(_table("tag", tagged))
-    if failures := by_failure(attempts):
-        console.print(Text("Failures: " + ", ".join(f"{count} {kind}" for kind, count in failures)))
+    _print_failures(console, setups)
+    if retries := sum(row.retries for row in setups):
+        console.print(Text(f"The infrastructure spoilt {retries} further attempts, which were made again."))
+    for label, left in plan.not_asked.items():
+        console.print(Text(f"{label} was not asked {len(left)} of the tasks, which do not suit it."))
     if plan.stopped:
-        console.print(Text(f"Stopped by {plan.stopped}.", "yellow"))
+        console.print(Text(f"Stopped by {plan.stopped}. {len(attempts)} of {plan.size} attempts were made.", "yellow"))
     console.print(Text(f"Transcripts: {page}", "dim"), soft_wrap=True)
+
+
+def _print_failures(console: Console, found: Sequence[Row]) -> None:
+    for row in found:
+        if row.failures:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in row.failures.items())
+            console.print(Text(f"Failures of {row.name}: {kinds}"), soft_wrap=True)
 
 
 def _table(first: str, found: Sequence[Row]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column(first, overflow="fold")
-    for head in ("solved", "95 %", "blocks", "tokens in / cached / out", "cost", "time"):
+    for head in ("solved", "95 %", "blocks", "tokens in /\ncached / out", "cost", "time"):
         table.add_column(head, justify="right", no_wrap=True)
     for row in found:
         low, high = row.share.bounds
@@ -174,11 +185,11 @@ def compare(first: Path, second: Path, *, as_json: bool) -> None:
 
 def _print_difference(found: Difference, first: Path, second: Path) -> None:
     console = Console()
-    for directory, share in ((first, found.first), (second, found.second)):
-        low, high = share.bounds
-        console.print(
-            f"{directory}: {share.passed} of {share.total} ({low:.0%} to {high:.0%})", highlight=False, markup=False
-        )
+    for name, directory in (("first", first), ("second", second)):
+        console.print(f"{name}: {directory}", highlight=False, markup=False, soft_wrap=True)
+    both = [Row("first", found.before), Row("second", found.after)]
+    console.print(_table("run", both))
+    _print_failures(console, both)
     for title, style, tasks in (("Won", "green", found.won), ("Lost", "red", found.lost)):
         if tasks:
             console.print(Text(f"{title}: {', '.join(tasks)}", style))

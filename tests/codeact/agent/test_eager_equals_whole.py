@@ -1,5 +1,6 @@
 """Eager and whole-block execution give the same outputs, state and observation, however the text was cut.
 
+The statements are the same for every cut (`test_statements.py`); here they come together, one by one, or in between.
 A few scripts of `tests/eager_corpus.py` run always, all of them and many generated programs in `make test-long`, on
 both backends. What may differ is in docs/eager.md: after an error there is no more text, and a syntax error comes late.
 """
@@ -73,9 +74,15 @@ async def idle(execution: Execution) -> None:
 
 
 async def eager(sandbox: Sandbox, code: str, chance: random.Random) -> Ended:
-    """Runs code that arrives in random pieces; now and then the kernel has run all of it before the next comes."""
+    """Runs code that arrives in random pieces; now and then the kernel has run all of it before the next comes.
+
+    Every third block comes line by line, each of which has run before the next.
+    """
     statements, execution, outputs = Statements(), None, []  # type: tuple[Statements, Execution | None, list[Output]]
+    by_line = chance.random() < 1 / 3
     cuts = sorted(chance.sample(range(len(code) + 1), min(len(code), chance.randint(0, 12))))
+    if by_line:
+        cuts = [end.end() for end in re.finditer("\n", code)]
     async with anyio.create_task_group() as tasks:
         for begin, end in zip([0, *cuts], [*cuts, len(code)], strict=True):
             ready = statements.feed(code[begin:end])
@@ -84,7 +91,7 @@ async def eager(sandbox: Sandbox, code: str, chance: random.Random) -> Ended:
                 tasks.start_soon(read, execution, outputs)
             elif ready and execution is not None:
                 execution.write(ready)
-            if execution is not None and chance.random() < 0.5:
+            if execution is not None and (by_line or chance.random() < 0.5):
                 await idle(execution)
         if execution is None:
             execution = sandbox.execute(code)

@@ -2,12 +2,15 @@
 
 import ast
 import glob
+import pickle
 import random
 import warnings
 
 import pytest
 
 from codeact.dialect.statements import Statements
+from tests.eager_corpus import examples, scripts
+from tests.needs import LONG
 
 CASES = [
     "x = 1\ny = 2\n",
@@ -31,6 +34,8 @@ CASES = [
     "x: int = 1\n(y) = 2\n-x\n[a for a in ()]\n'doc'\n",
 ]
 """Each in one piece, in single characters, and cut at every place."""
+DENSE = "if x:\n  f'{a:\\}' r''\n'''\n'''\nel\\\n\nelse: y  # c\n@d\nclass e: 1\r\n!z '("
+"""Little text with much of the grammar."""
 
 
 def split(text: str, cuts: list[int]) -> list[str]:
@@ -39,6 +44,33 @@ def split(text: str, cuts: list[int]) -> list[str]:
     found = [statement for piece in pieces for statement in statements.feed(piece)]
     assert "".join((*found, statements.rest)) == text
     return [*found, statements.rest]
+
+
+def state(statements: Statements) -> str:
+    """All that decides about what `feed` returns next."""
+    own = {name: value for name, value in vars(statements).items() if name not in ("_pending", "_line")}
+    return repr(("".join(statements._pending), own, vars(statements._line)))
+
+
+def prove(text: str) -> None:
+    """Proves that the statements are the same for every split of a text, of which there are 2 ** (its length - 1).
+
+    In the state after any number of characters, a piece of any length gives the statements, and leads to the state,
+    that its single characters do. So all series of pieces do.
+    """
+    statements = Statements()
+    found: list[str] = []
+    saved, seen = [pickle.dumps(statements)], [(0, state(statements))]
+    for character in text:
+        found += statements.feed(character)
+        saved.append(pickle.dumps(statements))
+        seen.append((len(found), state(statements)))
+    for begin in range(len(text)):
+        for end in range(begin + 1, len(text) + 1):
+            statements = pickle.loads(saved[begin])
+            piece = statements.feed(text[begin:end])
+            assert piece == found[seen[begin][0] : seen[end][0]], (text[:begin], text[begin:end])
+            assert state(statements) == seen[end][1], (text[:begin], text[begin:end])
 
 
 def bodies(source: str) -> list[str]:
@@ -65,6 +97,21 @@ def test_statements_are_those_of_python_for_every_split(text: str) -> None:
         assert split(text, [cut]) == found, cut
         statements = Statements()
         assert statements.feed(text[:cut]) == found[: len(found)][: len(split(text[:cut], [])) - 1]
+
+
+@pytest.mark.parametrize("text", [DENSE, *CASES] if LONG else [DENSE])
+def test_any_pieces_lead_to_the_statements_of_single_characters(text: str) -> None:
+    prove(text)
+
+
+@pytest.mark.long
+def test_scripts_have_the_same_statements_however_they_are_split() -> None:
+    for text in [*scripts(), *examples()] if LONG else scripts()[::6]:
+        if LONG:
+            prove(text)
+        found = split(text, [])
+        for cut in range(1, len(text)):
+            assert split(text, [cut]) == found, (text, cut)
 
 
 def test_source_files_are_split_into_their_statements() -> None:

@@ -15,7 +15,7 @@ from codeact.evals import checks
 from codeact.evals.checks import verdict_of
 from codeact.evals.outcome import Outcome, Ran
 from codeact.evals.record import Attempt, Plan, Setup, Step, append, write_plan
-from codeact.evals.report import by_failure, rows
+from codeact.evals.report import by_failure, report_as_json, rows
 from codeact.evals.report_html import html_report
 from codeact.evals.statistics import Share, difference
 
@@ -83,6 +83,12 @@ def test_rows_sum_up_by_setup_and_failures_by_kind() -> None:
     assert first.cost_usd == pytest.approx(0.02)
     assert second.share.value == 1.0
     assert by_failure(attempts) == [("wrong", 1)]
+    assert (first.failures, second.failures) == ({"wrong": 1}, {})
+    plan = Plan(suite="s", tasks=["a", "b"], setups=[Setup(model="m"), Setup(model="n")], seed=7)
+    assert "<tr><th>kind<th>m<th>n</tr><tr><td>wrong<td>1<td>0</tr>" in "".join(html_report(plan, attempts))
+    found = report_as_json(plan, attempts)
+    assert (found["made"], found["planned"], found["seed"]) == (3, 4, 7)
+    assert [row["failures"] for row in found["setups"]] == [{"wrong": 1}, {}]
 
 
 def test_the_html_file_runs_and_loads_nothing() -> None:
@@ -166,6 +172,7 @@ def test_the_command_line_evaluates_reports_and_compares(tmp_path: Path) -> None
     shown = run(app, ["eval", "report", str(out)])
     assert "reference" in shown.stdout
     assert "2/2" in shown.stdout
+    assert "Failures of wrong: 2 wrong" in shown.stdout
     more = run(app, ["eval", "codeact", "--model", "reference", "--task", "files/csv*", *chosen[4:]])
     (ended,) = (line for line in more.stderr.splitlines() if "reference  " in line)
     assert ended.split()[:3] == ["5/6", "solved", "files/csv_to_json"]
@@ -173,6 +180,8 @@ def test_the_command_line_evaluates_reports_and_compares(tmp_path: Path) -> None
     worse = stored(tmp_path / "w", *[made(f"t{n}", n == 0) for n in range(8)])
     compared = run(app, ["eval", "compare", str(worse), str(better)])
     assert "This is more than chance: p = 0.016" in compared.stdout.replace("\n", " ")
+    assert "Failures of first: 7 wrong" in compared.stdout
+    assert "800 / 0 / 80" in compared.stdout
     assert (
         json.loads(run(app, ["eval", "compare", str(worse), str(better), "--json"]).stdout)["more_than_noise"] is True
     )
