@@ -103,10 +103,12 @@ test-newer: install-dev
 
 # The backends' and the attackers' tests on a Kubernetes cluster: make test-cluster KUBECONFIG=FILE CLUSTER_IMAGE=NAME. The
 # cluster must be able to pull the image, which docker/sandbox.Dockerfile makes; without both, it says so and does nothing.
-# With CLUSTER_SERVER_IMAGE=NAME:TAG (make image) the chart's servers run there, too.
+# With CLUSTER_SERVER_IMAGE=NAME:TAG (make image) the chart's servers run there, too, and with CLUSTER_DASHBOARD_IMAGE=NAME:TAG
+# its dashboard.
 CLUSTER_TESTS ?= tests/sandbox_pool tests/attacks tests/cluster
 test-cluster: export TEST_CLUSTER_IMAGE := $(CLUSTER_IMAGE)
 test-cluster: export TEST_CLUSTER_SERVER_IMAGE := $(CLUSTER_SERVER_IMAGE)
+test-cluster: export TEST_CLUSTER_DASHBOARD_IMAGE := $(CLUSTER_DASHBOARD_IMAGE)
 test-cluster: export KUBECONFIG := $(KUBECONFIG)
 test-cluster:
 ifeq ($(and $(KUBECONFIG),$(CLUSTER_IMAGE)),)

