@@ -17,6 +17,7 @@ from codeact.runs.new_run import NewRun
 from codeact.settings import Settings
 from codeact.tools.function import Function
 from codeact.tools.toolbox import Toolbox
+from codeact.workspaces.options import ContainerOptions
 from codeact.workspaces.registry import Workspaces
 from codeact.workspaces.workspace import Workspace
 
@@ -31,6 +32,8 @@ class CodeModels:
 
     If the code may call no models, `functions` is empty and `budget` None. Raises `InvalidRequest` if the request
     enables model calls and the settings forbid them. `approval` holds for the code of sub-agents, which cannot wait.
+    `options` returns the options of the conversation's sandbox. A sub-agent's sandbox gets them, too: else code
+    without a network could ask a sub-agent that has one.
     """
 
     def __init__(
@@ -40,8 +43,9 @@ class CodeModels:
         *,
         settings: Settings,
         workspaces: Workspaces,
-        environment: Callable[[], Environment],
+        environment: Callable[[ContainerOptions], Environment],
         approval: ApprovalOptions,
+        options: Callable[[], ContainerOptions],
     ) -> None:
         self.budget: ModelBudget | None = None
         self.functions: list[Function] = []
@@ -54,14 +58,14 @@ class CodeModels:
         call_functions = ask_functions(model, self.budget, new_run.sampling)
         sub_agent_toolbox = Toolbox(call_functions)
 
-        def options() -> AgentOptions:
+        def agent_options() -> AgentOptions:
             return AgentOptions(
                 max_turns=settings.max_turns,
                 truncate=True,
                 observation_chars=settings.observation_chars,
                 call_output_tokens=settings.model_max_output_tokens,
                 sampling=replace(new_run.sampling, logprobs=None),
-                environment=environment(),
+                environment=environment(options()),
                 toolbox=sub_agent_toolbox,
                 call_timeout_s=settings.call_timeout_s,
                 dialect=new_run.dialect or settings.options_of(model.name).dialect,
@@ -76,8 +80,9 @@ class CodeModels:
             workspace_id = new_id(SUB_AGENT)
             try:
                 with workspaces.use(workspace_id, owner=new_run.owner) as workspace:
+                    workspace.want(options())
                     yield workspace
             finally:
                 await workspaces.release(workspace_id, "its sub-agent has answered")
 
-        self.functions = [*call_functions, sub_agent_function(model, self.budget, open_workspace, options)]
+        self.functions = [*call_functions, sub_agent_function(model, self.budget, open_workspace, agent_options)]

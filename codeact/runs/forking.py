@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from itertools import count
+from typing import Any
 
 import anyio
 import msgspec
@@ -48,6 +49,7 @@ async def fork(store: Store, conversation_id: str, response_id: str | None, *, o
         tags=source.tags,
         metadata=source.metadata,
         created_at=source.created_at,
+        container=source.container,
     )
     for key in await store.checkpoints.keys_of(conversation_id, owner=owner):
         record = await store.checkpoints.get(key.id, owner=owner) if key.response_id in chain else None
@@ -73,9 +75,11 @@ async def stored_copy(
     tags: Sequence[str] = (),
     metadata: Mapping[str, str] | None = None,
     created_at: float | None = None,
+    container: Mapping[str, Any] | None = None,
 ) -> Conversation:
     """Stores a branch, oldest response first, as a new conversation of this owner, with the ids of `renewal`.
 
+    `container` are the options of its sandboxes.
     It changes the responses. Raises `InvalidRequest` for values that cannot be stored.
     """
     numbers = count()
@@ -103,4 +107,5 @@ async def stored_copy(
         tags=tags,
         metadata=metadata or {},
         created_at=time.time() if created_at is None else created_at,
+        container=container or {},
     )

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from typing import Any
 
 import anyio
 
@@ -26,11 +27,15 @@ __all__ = ["MemoryStore"]
 
 @dataclass(slots=True)
 class _Thread:
-    """A conversation: its responses by id, in the order in which they began, and the id of the one that ended last."""
+    """A conversation: its responses by id, in the order in which they began, and the id of the one that ended last.
+
+    `container` has the options of its sandboxes.
+    """
 
     owner: str
     responses: dict[str, StoredResponse] = field(default_factory=dict)
     last_id: str | None = None
+    container: Mapping[str, Any] = field(default_factory=dict)
 
 
 class MemoryThreads:
@@ -105,11 +110,13 @@ class MemoryThreads:
         at: Attachment,
         last_code: LastCode | None = None,
         client_metadata: Mapping[str, str] | None = None,
+        container: Mapping[str, Any] | None = None,
         also: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         assert response.conversation is not None
         thread = self.conversations.setdefault(response.conversation.id, _Thread(owner))
         thread.responses[response.id] = StoredResponse(response, input)
+        thread.container = thread.container if container is None else container
 
     def end(self, response: Response) -> None:
         """Makes this response the conversation's last one."""
@@ -153,8 +160,8 @@ class MemoryThreads:
         link = Link(response_id, thread_before[0].response.id, asdict(code) if code is not None else {}, code_id)
         return Attachment(link, document)
 
-    def _document(self, conversation_id: str, thread: _Thread) -> dict[str, str | None]:
-        return {"_id": conversation_id, "last_response_id": thread.last_id}
+    def _document(self, conversation_id: str, thread: _Thread) -> dict[str, Any]:
+        return {"_id": conversation_id, "last_response_id": thread.last_id, "container": thread.container}
 
 
 class _Writes:

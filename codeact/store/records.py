@@ -95,6 +95,8 @@ class Conversation:
     folder: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     """What a face asks with in this conversation, such as `model` and `instructions`. The server only keeps it."""
+    container: Mapping[str, Any] = field(default_factory=dict)
+    """The options of its sandboxes, as `ContainerOptions.shown` has them."""
 
 
 @dataclass(frozen=True, slots=True)

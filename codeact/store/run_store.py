@@ -44,6 +44,7 @@ class ThreadStore(Protocol):
         at: Attachment,
         last_code: LastCode | None = None,
         client_metadata: Mapping[str, str] | None = None,
+        container: Mapping[str, Any] | None = None,
         also: Callable[[], Awaitable[None]] | None = None,
     ) -> None: ...
 

@@ -143,9 +143,18 @@ class Store:
     # ---- conversations -------------------------------------------------------------------------------
 
     @operation
-    async def create_conversation(self, *, owner: str, metadata: Mapping[str, str] | None = None) -> Conversation:
+    async def create_conversation(
+        self,
+        *,
+        owner: str,
+        metadata: Mapping[str, str] | None = None,
+        container: Mapping[str, Any] | None = None,
+    ) -> Conversation:
+        """Creates an empty conversation. `container` are the options of its sandboxes (`ContainerOptions.shown`)."""
         now = time.time()
-        document = self._conversations.pack(new_id("conv"), owner=owner, created_at=now, metadata=metadata or {})
+        document = self._conversations.pack(
+            new_id("conv"), owner=owner, created_at=now, metadata=metadata or {}, container=container
+        )
         await document.insert()
         await self.stored.add_within(owner, DOCUMENT_BYTES + sum(map(len, (metadata or {}).values())))
         return document.record()

@@ -123,13 +123,14 @@ class Containers:
         """
         self.check_here(container)
         store = await self._store.get()
+        at = await store.threads.of_conversation(container.conversation_id, owner=container.owner)
         with self._workspaces.keep(container.conversation_id, owner=container.owner) as workspace:
             if not workspace.idle:
                 raise ConversationLocked("The container is in use; wait for the answer's end or cancel it.")
             with workspace.in_use():
                 await workspace.start_again(record.response_id, checkpoints.restoring(record, workspace))
-                options, refused = workspace.limits.allowed(ContainerOptions.of_shown(container.options))
-                workspace.keep_options(options)
+                workspace.keep_shown_options(at.container)
+                refused = workspace.keep_shown_options(container.options)
                 sandbox = await workspace.sandbox()
                 if workspace.restore_failure is not None:
                     raise SandboxError(workspace.restore_failure, sandbox_id=sandbox.id)

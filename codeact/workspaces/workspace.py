@@ -6,9 +6,10 @@ that were used last.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import anyio
 
@@ -419,6 +420,15 @@ class Workspace:
         """
         if self.living is None:
             self.options = self.options.over(earlier)
+
+    def keep_shown_options(self, shown: Mapping[str, Any]) -> list[Unsaved]:
+        """Gives the next sandbox the options of which `shown` was made, as far as the operator still allows them.
+
+        Returns what is not allowed any more. See `keep_options`.
+        """
+        options, refused = self.limits.allowed(ContainerOptions.of_shown(shown)) if shown else (ALL_HAVE, [])
+        self.keep_options(options)
+        return refused
 
     async def define(self, source: str) -> None:
         """Defines functions in the kernel, unless `source` is what it defined last. Raises `SandboxError`."""

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from openai import BadRequestError, OpenAI
 
+from codeact.workspaces.options import ContainerOptions
 from tests.model_server import ModelServer
 from tests.server.conftest import Running
 
@@ -82,6 +83,37 @@ def test_a_request_may_bring_the_policy_and_its_secrets_are_neither_shown_nor_st
         with pytest.raises(BadRequestError) as refused:
             client.responses.create(input="again", previous_response_id=last["id"], tools=tools)  # type: ignore[arg-type]
         assert refused.value.param == param
+
+
+@pytest.mark.parametrize("made_by", ["POST /v1/containers", "a request"])
+def test_the_policy_of_a_container_is_that_of_the_next_one_of_its_conversation(
+    client: OpenAI, scripted: Running, model_server: ModelServer, made_by: str
+) -> None:
+    policy = {"network_policy": {"type": "disabled"}}
+    if made_by == "a request":
+        tools: Any = [{"type": "code_interpreter", "container": {"type": "auto", "memory_limit": "4g", **policy}}]
+        model_server.reply("Hello.")
+        first = client.responses.create(input="hi", tools=tools)
+        assert first.conversation is not None
+        conversation_id = first.conversation.id
+    else:
+        made = httpx.post(f"{scripted.url}/v1/containers", json={"name": "closed", **policy}, timeout=60)
+        conversation_id = made.json()["codeact:conversation_id"]
+    workspaces = scripted.state.workspaces
+
+    def options_after_a_loss(conversation_id: str) -> ContainerOptions:
+        # As after a restart of the server, or when the sandbox was idle for too long: nothing in memory is left.
+        scripted.run(lambda: workspaces.release(conversation_id, "the test says so"))
+        assert workspaces._workspaces.get(conversation_id) is None
+        model_server.reply("Hello again.")
+        client.responses.create(input="again", conversation=conversation_id)
+        return workspaces._workspaces[conversation_id].options
+
+    expected = ContainerOptions(no_network=True, memory_mb=4096 if made_by == "a request" else None)
+    assert options_after_a_loss(conversation_id) == expected
+    assert options_after_a_loss(conversation_id) == expected
+    copy = httpx.post(f"{scripted.url}/v1/conversations/{conversation_id}/fork", json={}).json()["id"]
+    assert options_after_a_loss(copy) == expected
 
 
 def secrets_for(*pairs: tuple[str, str], value: str = "b") -> list[dict[str, str]]:

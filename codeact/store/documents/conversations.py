@@ -40,6 +40,7 @@ class ConversationDocument(VersionedDocument):
     `begun_id` is the response that began last; if an earlier one ends after that, it changes nothing. `labels` and
     `words` are emptied on deletion, so that their indexes need no `deleted` field. `revision` counts the changes
     (`change` uses it to detect concurrent ones), and `version` is the version of the rules that computed `facets`.
+    `container` has the options of its sandboxes (`ContainerOptions.shown`), for the next one.
     """
 
     SCHEMA: ClassVar[Schema] = CONVERSATION
@@ -64,6 +65,7 @@ class ConversationDocument(VersionedDocument):
     words: list[str] = Field(default_factory=list)
     revision: int = 0
     version: int = 0
+    container: dict[str, Any] = Field(default_factory=dict)
     _stored: dict[str, Any] | None = PrivateAttr(default=None)
 
     class Settings:
@@ -86,7 +88,13 @@ class ConversationDocument(VersionedDocument):
 
     @classmethod
     def pack(
-        cls, conversation_id: str, *, owner: str, created_at: float, metadata: Mapping[str, str]
+        cls,
+        conversation_id: str,
+        *,
+        owner: str,
+        created_at: float,
+        metadata: Mapping[str, str],
+        container: Mapping[str, Any] | None = None,
     ) -> "ConversationDocument":
         now = time_of(created_at)
         return cls(
@@ -97,6 +105,7 @@ class ConversationDocument(VersionedDocument):
             metadata=as_json(metadata),
             title=metadata.get("title"),
             version=VERSION,
+            container=dict(container or {}),
         )
 
     @classmethod
@@ -153,11 +162,12 @@ class ConversationDocument(VersionedDocument):
     def stand_in(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
         return stand_ins.of_conversation(stored)
 
-    def begin(self, response: Response, input_items: list[Input]) -> None:
-        """Adds what is known of a response when it begins."""
+    def begin(self, response: Response, input_items: list[Input], container: Mapping[str, Any] | None = None) -> None:
+        """Adds what is known of a response when it begins. `container`: the options of the conversation's sandboxes."""
         messages = [item for item in input_items if isinstance(item, InputMessage)]
         self.title = self.title or title_of(messages)
         self.begun_id = response.id
+        self.container = self.container if container is None else dict(container)
         taken = {item.id for item in input_items}
         self.pending = [item for item in self.pending if item["id"] not in taken]
         self.words = begun(self.facets, self.words, response, messages)
@@ -170,6 +180,7 @@ class ConversationDocument(VersionedDocument):
         if self.begun_id == response_id:
             earlier = type(self).model_validate(before)
             self.begun_id, self.facets.status = earlier.begun_id, earlier.facets.status
+            self.container = earlier.container
             if self.revision == earlier.revision + 1:
                 self.facets, self.words, self.title = earlier.facets, earlier.words, earlier.title
 
@@ -228,6 +239,7 @@ class ConversationDocument(VersionedDocument):
             tags=tuple(self.tags),
             folder=self.folder,
             settings=dict(self.settings),
+            container=dict(self.container),
             ratings=tuple(self.ratings),
             facets=self.facets,
             deleted_at=self.deleted_at.timestamp() if self.deleted_at is not None else None,

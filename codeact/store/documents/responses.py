@@ -199,6 +199,11 @@ class ItemDocument(VersionedDocument):
                 name="local_shell_calls",
                 partialFilterExpression={"item.type": "local_shell_call"},
             ),
+            IndexModel(
+                [("item.call_id", DESCENDING)],
+                name="tool_searches",
+                partialFilterExpression={"item.type": "tool_search_call"},
+            ),
             # Failures, by the time that is encoded in the ids.
             *(
                 IndexModel(

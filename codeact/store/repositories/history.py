@@ -194,7 +194,7 @@ class History:
     async def add(
         self, responses: Iterable[StoredResponse] | AsyncIterable[StoredResponse], *, owner: str, **about: Any
     ) -> Conversation:
-        """Stores a conversation. `about`: `title`, `tags`, `metadata`, `created_at`, `last_response_id`.
+        """Stores a conversation. `about`: `title`, `tags`, `metadata`, `created_at`, `last_response_id`, `container`.
 
         The responses must have new ids and come in the order in which they began; without `last_response_id`, the
         conversation goes on after the last of them. If this is interrupted, it leaves a deleted conversation. Raises
@@ -218,8 +218,11 @@ class History:
         tags: Sequence[str],
         metadata: Mapping[str, str],
         created_at: float,
+        container: Mapping[str, Any] | None = None,
     ) -> str:
-        document = self._conversations.pack(new_id("conv"), owner=owner, created_at=created_at, metadata=metadata)
+        document = self._conversations.pack(
+            new_id("conv"), owner=owner, created_at=created_at, metadata=metadata, container=container
+        )
         document.title, document.tags = title, list(tags)
         document.updated_at = datetime.now(UTC)
         document.mark_deleted()

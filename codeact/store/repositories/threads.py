@@ -76,6 +76,11 @@ class Attachment:
         """The items that were added to the conversation outside of a response."""
         return read_input(CONVERSATION.upgrade(self.conversation or {}).get("pending", []))
 
+    @property
+    def container(self) -> Mapping[str, Any]:
+        """The options that the conversation's sandboxes had (`ContainerOptions.shown`)."""
+        return (self.conversation or {}).get("container") or {}
+
 
 class Threads:
     """The part of `Store` with threads. `holder` is this server's name."""
@@ -256,11 +261,13 @@ class Threads:
         at: Attachment,
         last_code: LastCode | None = None,
         client_metadata: Mapping[str, str] | None = None,
+        container: Mapping[str, Any] | None = None,
         also: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Stores a response and its input, and its conversation if that is new.
 
-        `last_code` is that of `at`. `client_metadata` is only stored. `also` runs concurrently with the last write,
+        `last_code` is that of `at`. `client_metadata` is only stored. `container` are the options of the
+        conversation's sandboxes from now on; None: as before. `also` runs concurrently with the last write,
         possibly twice, and must not raise; if this method raises, whatever `also` stored about the response is useless.
         Raises `Moved` if another response has ended in the conversation since `at` was read, or if the conversation is
         gone; `ConversationLocked` while another response runs in it, on any server; and `StoredByNewerVersion`. In
@@ -278,12 +285,13 @@ class Threads:
             tree = {"conversation_id": response.conversation.id, "previous": response.previous_response_id}
             self._known.begun({"_id": response.id, **fields, **tree})
         if at.conversation is not None:
-            await self._begin_in(at.conversation, response, input, insert, meanwhile, is_known=at.is_known)
+            begin = methodcaller("begin", response, input, container)
+            await self._begin_in(at.conversation, response, begin, insert, meanwhile, is_known=at.is_known)
             return
         if response.conversation is None:
             inserted, _ = await concurrently(insert, meanwhile)
         else:
-            conversation = self._new(response.conversation.id, response, input, owner)
+            conversation = self._new(response.conversation.id, response, input, owner, container)
             inserted, _, _ = await concurrently(insert, partial(self._documents.insert, conversation), meanwhile)
         await self._check_inserted(inserted, response.id)
 
@@ -291,7 +299,7 @@ class Threads:
         self,
         known: Mapping[str, Any],
         response: Response,
-        input: list[Input],
+        begin: Callable[["ConversationDocument"], object],
         insert: Callable[[], Awaitable[bool]],
         meanwhile: Callable[[], Awaitable[None]],
         *,
@@ -299,12 +307,12 @@ class Threads:
     ) -> None:
         """`begin` in the conversation that was read as `known`, or with `is_known` was stored so by this server.
 
+        The function `begin` changes the conversation's document.
         A response is inserted only while no other one runs in the conversation, and then this one alone may change
         what the conversation says of its latest question. While no question was under way, the conversation is changed
         at the same time, and only if nothing has changed it since. If the insertion is refused, that is taken back.
         """
         conversations = self._documents.conversations
-        begin = methodcaller("begin", response, input)
         changed, is_idle = None, conversations.is_idle(known)
         if is_idle:
             change = partial(conversations.change_known, known, begin)
@@ -367,10 +375,17 @@ class Threads:
                 retry_after_s=self._lease_s,
             )
 
-    def _new(self, conversation_id: str, response: Response, input: list[Input], owner: str) -> "ConversationDocument":
+    def _new(
+        self,
+        conversation_id: str,
+        response: Response,
+        input: list[Input],
+        owner: str,
+        container: Mapping[str, Any] | None,
+    ) -> "ConversationDocument":
         create = self._documents.conversations.pack
         document = create(conversation_id, owner=owner, created_at=response.created_at, metadata={})
-        document.begin(response, input)
+        document.begin(response, input, container)
         document.label()
         return document
 
@@ -415,8 +430,8 @@ def _after_last(conversation: dict[str, Any]) -> Attachment:
 
 
 def _calls(call_id: Any) -> dict[str, Any]:
-    """The query for calls of a client's functions and shells, with a part for each of the indexes."""
-    kinds = ("function_call", "custom_tool_call", "shell_call", "local_shell_call")
+    """The query for calls of a client's functions, shells and searches, with a part for each of the indexes."""
+    kinds = ("function_call", "custom_tool_call", "shell_call", "local_shell_call", "tool_search_call")
     return {"$or": [{"item.type": kind, "item.call_id": call_id} for kind in kinds]}
 
 

@@ -1,11 +1,11 @@
 """Reads long conversations in batches of responses, or in pages of items."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from codeact.errors import InvalidRequest, NotFound
-from codeact.events import Input, Item
+from codeact.events import Input, Item, Response
 from codeact.store.checkpoint_record import CheckpointKey
 from codeact.store.database.operation import Operations, operation
 from codeact.store.documents.reading import read_input
@@ -50,11 +50,13 @@ class Turns:
         limit: int,
         order: Order,
         checkpoints: Mapping[str, CheckpointKey] = MappingProxyType({}),
+        shows: Callable[[Response, Item], bool] = lambda response, item: True,
     ) -> tuple[list[Input | Item | CheckpointKey], bool]:
         """One page of the latest branch's items, followed by the waiting ones, and whether more follows.
 
-        `after` is an item's id. Of `checkpoints`, each follows the items of the response that is its key. Raises
-        `NotFound`, and `InvalidRequest` if `after` is not in the list.
+        `after` is an item's id. Of `checkpoints`, each follows the items of the response that is its key. `shows` says
+        of each item of a response's output whether it is in the list; `after` may be one that is not. Raises
+        `NotFound`, and `InvalidRequest` if the conversation has no item `after`.
         """
         chain, waiting = await self._branch(conversation_id, owner)
         direction = 1 if order == "asc" else -1
@@ -72,14 +74,17 @@ class Turns:
             for place in batch:
                 one = stored.get(place or "")
                 items: list[Input | Item | CheckpointKey] = [*waiting] if place is None else []
+                hidden: set[str] = set()
                 if place is not None and one is not None:
                     items = [*one.input, *one.response.output]
                     items += [checkpoints[place]] if place in checkpoints else []
-                page += items[::direction]
-            ids = [item.id for item in page]
-            if after in ids:
-                del page[: ids.index(after) + 1]
-                after = None
+                    hidden = {item.id for item in one.response.output if not shows(one.response, item)}
+                items = items[::direction]
+                ids = [item.id for item in items]
+                if after in ids:
+                    del items[: ids.index(after) + 1]
+                    after = None
+                page += [item for item in items if item.id not in hidden]
         return page[:limit], len(page) > limit
 
     async def item(self, conversation_id: str, item_id: str, *, owner: str) -> Input | Item:

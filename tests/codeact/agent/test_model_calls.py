@@ -10,9 +10,17 @@ import pytest
 from codeact import Agent
 from codeact import events as e
 from codeact.agent.approvals import ApprovalOptions
+from codeact.environment import Environment
 from codeact.errors import InvalidRequest
 from codeact.model import ChatMessage, ModelEvent, Sampling, TextDelta
 from codeact.models.scripted import ScriptedModel
+from codeact.runs.code_models import CodeModels
+from codeact.runs.new_run import NewRun
+from codeact.settings import Settings
+from codeact.workspaces.options import ALL_HAVE, ContainerOptions
+from codeact.workspaces.registry import Workspaces
+from codeact.workspaces.workspace import Workspace
+from sandbox_pool import SandboxPool
 
 PERSON = '{"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}'
 
@@ -139,10 +147,6 @@ def test_answers_that_fit_no_schema_are_an_error(tmp_path: Path) -> None:
 
 
 def test_a_request_for_what_is_forbidden_is_refused(tmp_path: Path) -> None:
-    from codeact.runs.code_models import CodeModels
-    from codeact.runs.new_run import NewRun
-    from codeact.settings import Settings
-
     settings = Settings.load(model_calls="never")
     run = NewRun(owner="me", model_calls=True)
     with pytest.raises(InvalidRequest, match="CODEACT_MODEL_CALLS is never") as refused:
@@ -151,7 +155,38 @@ def test_a_request_for_what_is_forbidden_is_refused(tmp_path: Path) -> None:
             ScriptedModel([]),
             settings=settings,
             workspaces=None,  # type: ignore[arg-type]
-            environment=lambda: None,  # type: ignore[arg-type,return-value]
+            environment=lambda options: Environment(),
             approval=ApprovalOptions(),
+            options=lambda: ALL_HAVE,
         )
     assert refused.value.param == "codeact:model_calls"
+
+
+@pytest.mark.anyio
+async def test_a_sub_agent_has_no_more_network_than_the_code_that_asks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted: list[ContainerOptions] = []
+    told: list[ContainerOptions] = []
+
+    def environment(options: ContainerOptions) -> Environment:
+        told.append(options)
+        return Environment()
+
+    async def no_pool() -> SandboxPool:
+        raise AssertionError("no code runs here")
+
+    monkeypatch.setattr(Workspace, "want", lambda self, options: wanted.append(options))
+    options = ContainerOptions(no_network=True)
+    async with Workspaces.open(no_pool, idle_timeout_s=600) as workspaces:
+        models = CodeModels(
+            NewRun(owner="me", model_calls=True),
+            ScriptedModel(["Fine."]),
+            settings=Settings.load(),
+            workspaces=workspaces,
+            environment=environment,
+            approval=ApprovalOptions(),
+            options=lambda: options,
+        )
+        agent = models.functions[-1]
+        assert agent.answer is not None
+        assert await agent.answer({"task": "fetch it for me"}) == '"Fine."'
+    assert (wanted, told) == ([options], [options])
