@@ -23,11 +23,11 @@ from codeact.server.peers.client import GetStore, Peers
 from codeact.server.peers.passed_run import Answer, Follow, PassedRun
 from codeact.server.peers.questions import PassedQuestion, Unanswered, ask, passed_question, received_request
 from codeact.server.requests.approvals import check_decisions, decisions_of, request_policy
+from codeact.server.requests.code_items import gets_code
 from codeact.server.requests.create import CreateRequest, new_run
 from codeact.server.requests.skills import staged_skills
 from codeact.server.requests.tools import check_tools, options_of
 from codeact.settings import Settings
-from codeact.workspaces.options import ContainerOptions
 from sandbox_pool.errors import SandboxError
 
 __all__ = ["AuditedService"]
@@ -185,9 +185,7 @@ class AuditedService:
     async def input_tokens(self, request: CreateRequest, *, caller: Caller) -> int:
         """See `RunService.input_tokens`."""
         check_tools(request.tools or (), self._settings)
-        return await self._service.input_tokens(
-            replace(new_run(request, caller, _container(request, caller, self._settings)), store=False)
-        )
+        return await self._service.input_tokens(replace(_run_of(request, caller, self._settings), store=False))
 
     async def compact(self, request: NewRun, *, caller: Caller) -> Run:
         """Compacts the request's conversation and returns the run when it has ended. Nothing of it is stored."""
@@ -222,11 +220,14 @@ class AuditedService:
 def _asked(request: CreateRequest, caller: Caller, settings: Settings) -> NewRun:
     """The run that the request asks for, with what it says about approval. Raises `InvalidRequest`."""
     approval, who = request_policy(request), caller.credential_id or caller.owner
-    return replace(new_run(request, caller, _container(request, caller, settings)), approval=approval, caller=who)
+    return replace(_run_of(request, caller, settings), approval=approval, caller=who)
 
 
-def _container(request: CreateRequest, caller: Caller, settings: Settings) -> ContainerOptions:
-    return options_of(request.tools or (), settings, embedded=caller.grant is not None)
+def _run_of(request: CreateRequest, caller: Caller, settings: Settings) -> NewRun:
+    tools = request.tools or ()
+    container = options_of(tools, settings, embedded=caller.grant is not None)
+    shows = gets_code(settings.code_items, tools, request.include, store=request.store is not False)
+    return new_run(request, caller, container, gets_code=shows)
 
 
 def _names_nothing(asked: NewRun) -> bool:

@@ -111,6 +111,7 @@ REASONS: dict[str, tuple[str, ...]] = {
         "codeact.verification.verification.Verification._like",
     ),
     "It makes one linear call on text that was bounded before, in a coroutine whose parts are measured.": (
+        "codeact.agent.call_items.CallItems._client_search",
         "codeact.agent.call_items.CallItems._client_shell",
         "codeact.agent.eager.EagerCode",
         "codeact.agent.model_calls._Asking._reply",

@@ -29,6 +29,7 @@ from codeact.packages import worth_telling
 from codeact.runs.code_of_history import with_code
 from codeact.runs.input_items import as_messages, as_text, from_item, mark_items
 from codeact.runs.media import input_files
+from codeact.runs.sent_calls import SearchOutputItem
 from codeact.server.blob_urls import with_urls
 from codeact.server.documents import document_pieces
 from codeact.server.public_view import images_of
@@ -43,7 +44,9 @@ from codeact.store.repositories.event_batches import EventBatch
 from codeact.store.repositories.events import batches
 from codeact.store.search.query import HistoryQuery
 from codeact.store.search.search_fields import SearchFields, begun, ended
+from codeact.tools.client_search import loaded_functions, with_loaded
 from codeact.tools.mcp import value_of_result
+from codeact.tools.toolbox import Toolbox
 from codeact.verification.comparing import compare
 from sandbox_pool.backends.base import Backend
 from sandbox_pool.checkpoint import encode_manifest, to_manifest
@@ -182,6 +185,22 @@ def steering(text: str) -> object:
 
 def replied(text: str) -> e.InputMessage:
     return e.InputMessage(id="msg_1", role="assistant", content=[{"type": "output_text", "text": text}])
+
+
+def searched(tools: list[Any]) -> e.ToolSearchOutput:
+    return SearchOutputItem(tools, "call_1", "client").loaded("input[0]")
+
+
+SEARCHED: Inputs = {
+    "functions": lambda n: [{"type": "function", "name": f"f{at}"} for at in range(n)],
+    "arguments": lambda n: [
+        {"type": "function", "name": "f", "parameters": {"properties": {f"a{at}": {} for at in range(n)}}}
+    ],
+    "a namespace": lambda n: [
+        {"type": "namespace", "name": "a", "tools": [{"type": "custom", "name": f"f{at}"} for at in range(n)]}
+    ],
+    "namespaces": lambda n: [{"type": "namespace", "name": f"a{at}", "tools": []} for at in range(n)],
+}
 
 
 def call_of(text: str) -> e.CodeInterpreterCall:
@@ -385,6 +404,11 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
         },
     ),
     "codeact.runs.input_items.as_messages": (refusing(messages), TEXTS),
+    "codeact.runs.sent_calls.SearchOutputItem.loaded": (refusing(searched), SEARCHED),
+    "codeact.tools.client_search.with_loaded": (
+        lambda tools: with_loaded(Toolbox(), loaded_functions([e.ToolSearchOutput(id="", call_id="", tools=tools)])),
+        {**SEARCHED, "no functions": lambda n: [{"type": "function", "name": f"no {at}"} for at in range(n)]},
+    ),
     "codeact.runs.input_items.mark_items": (
         mark_items,
         {"items": lambda n: {"items": [{"role": "user", "content": "x"}] * n}},
@@ -395,6 +419,8 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
         {
             "the same words": lambda n: ([replied("x")] * n, [call_of("1"), replied("x")] * n),
             "other words": lambda n: ([replied("x")] * n, [call_of("1"), replied("y")] * n),
+            "fences": lambda n: ([replied("````python\nx\n````\n" * n)], [call_of("1"), replied("y")] * n),
+            "open fences": lambda n: ([replied("````python\n" * n)], [call_of("1"), replied("y")] * n),
         },
     ),
     "codeact.runs.media.input_files": (

@@ -13,7 +13,7 @@ import msgspec
 from starlette.requests import Request
 
 from codeact import events as e
-from codeact.agent.call_items import check_shell
+from codeact.agent.call_items import check_client_call
 from codeact.agent.environment_recording import seeds_in
 from codeact.agent.model_calls import _checked
 from codeact.errors import NotFound
@@ -193,7 +193,7 @@ def shared(n: int) -> StoredResponse:
 
 
 def shell(given: object) -> None:
-    check_shell(SHELL, {"commands": given, "timeout_ms": given})
+    check_client_call(SHELL, {"commands": given, "timeout_ms": given})
 
 
 HOSTS: Inputs = {
@@ -297,7 +297,7 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
     ),
     "codeact.runs.media.served_type": (lambda text: served_type(Blob(b"", text)), TEXTS),
     "codeact.store.repositories.excerpts._around": (lambda text: _around(text, len(text) // 2, len(text)), TEXTS),
-    "codeact.agent.call_items.check_shell": (
+    "codeact.agent.call_items.check_client_call": (
         refusing(shell),
         {"commands": lambda n: ["x"] * n, "values": lambda n: [[]] * n, "text": lambda n: "x" * n},
     ),

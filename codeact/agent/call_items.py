@@ -11,10 +11,11 @@ from codeact import events as e
 from codeact.agent.patch_items import PatchItems
 from codeact.agent.shell_items import ShellItems
 from codeact.ids import new_id
+from codeact.storable import not_storable
 from codeact.tools.function import Function, FunctionError
 from sandbox_pool.calls import Call
 
-__all__ = ["CallItems", "Emit", "check_shell", "report_step", "reports_to"]
+__all__ = ["CallItems", "Emit", "check_client_call", "report_step", "reports_to"]
 
 MOST_STEPS = 200
 """Limit for one call. A step has about 24 kB at most."""
@@ -23,9 +24,11 @@ Emit = Callable[[e.Event], Awaitable[None]]
 """Takes the events in order. When it returns, everything that the event acknowledges is stored."""
 
 
-def check_shell(function: Function, arguments: dict[str, object]) -> None:
-    """Raises `FunctionError` unless the arguments of a call of a client's shell can be its item's action."""
+def check_client_call(function: Function, arguments: dict[str, object]) -> None:
+    """Raises `FunctionError` unless the arguments of a call of a client's shell or search can be in its item."""
     kinds = {"shell": e.ShellAction, "local_shell": e.LocalShellAction}
+    if function.is_search and (problem := not_storable(arguments)) is not None:
+        raise FunctionError(f"{function.name}(): {problem}.")
     if function.client_shell is None:
         return
     extra = {"type": "exec"} if function.client_shell == "local_shell" else {}
@@ -72,6 +75,9 @@ class CallItems:
         if function.is_custom:
             await self._custom(call, function, code.id)
             return
+        if function.is_search:
+            await self._client_search(call, code.id)
+            return
         if function.client_shell is not None:
             await self._client_shell(call, function.client_shell, code.id)
             return
@@ -100,6 +106,13 @@ class CallItems:
         await self._emit(e.CustomInputDone(item_id=item.id, output_index=index, input=text))
         item.status = "completed"
         await self._emit(e.OutputItemDone(output_index=index, item=item))
+
+    async def _client_search(self, call: Call, code_item_id: str) -> None:
+        """Emits the complete item for a search by the client. Its arguments have been checked."""
+        given = msgspec.json.decode(call.arguments)
+        item = e.ToolSearchCall(id=new_id("tsc"), call_id=call.call_id, arguments=given)
+        item.code_item_id, item.status = code_item_id, "completed"
+        await self._emit(e.OutputItemDone(output_index=await self._add(item), item=item))
 
     async def _client_shell(self, call: Call, kind: Literal["shell", "local_shell"], code_item_id: str) -> None:
         """Emits the complete item for commands that the client runs. Their arguments have been checked."""

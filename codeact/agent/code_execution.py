@@ -17,7 +17,7 @@ from anyio.abc import TaskGroup
 
 from codeact import events as e
 from codeact.agent.approvals import Approvals
-from codeact.agent.call_items import check_shell, reports_to
+from codeact.agent.call_items import check_client_call, reports_to
 from codeact.agent.call_record import CallRecord
 from codeact.agent.fitting import within
 from codeact.agent.rerunning import Rerun
@@ -246,7 +246,7 @@ class CodeExecution:
             return
         if function.answer is None:
             try:
-                check_shell(function, arguments)
+                check_client_call(function, arguments)
             except FunctionError as error:
                 self._record(call, error=error.message)
                 self.sandbox.answer(call, error=error.message)

@@ -285,11 +285,7 @@ class CodeRunner:
 
     def _answers(self, suspended: Suspended, block: CodeExecution) -> list[tuple[Call, e.Approval]]:
         """Gives a block what this request brings for it. Returns the calls about which it decides."""
-        values = [item for item in self._context if isinstance(item, e.FunctionCallOutput)]
-        suspended.resume(
-            {item.call_id: item.output for item in values},
-            errors={item.call_id for item in values if item.is_error is True},
-        )
+        suspended.resume([item for item in self._context if isinstance(item, e.FunctionCallOutput)])
         decided: list[tuple[Call, e.Approval]] = []
         for request_id in list(suspended.held):
             decision = self._approvals.decision(request_id)

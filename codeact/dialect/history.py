@@ -85,9 +85,10 @@ def rendered(
         elif isinstance(item, Compaction):
             turns.add("user", f"{NOTE} {item.text}")
         elif isinstance(item, FunctionCallOutput):
-            if item.call_id in facts.lost:
+            if item.call_id in facts.lost or not item.call_id:
                 value = excerpt(item.output, VALUE_CHARS)
-                turns.add("user", f"{facts.names.get(item.call_id, 'The function')}() returned:\n{value}")
+                name = facts.names.get(item.call_id, "The function") if item.call_id else "tool_search"
+                turns.add("user", f"{name}() returned:\n{value}")
         elif isinstance(item, CodeInterpreterCall):
             if calls is None:
                 _add_block(turns, item, facts)

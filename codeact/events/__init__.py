@@ -88,6 +88,8 @@ from codeact.events.items import (
     ShellLocal,
     ShellOutput,
     ShellTimeout,
+    ToolSearchCall,
+    ToolSearchOutput,
     UpdateFile,
     Written,
 )
@@ -231,6 +233,8 @@ __all__ = [
     "SteerRef",
     "TerminalEvent",
     "TextConfig",
+    "ToolSearchCall",
+    "ToolSearchOutput",
     "UpdateFile",
     "Written",
     "decode_event",

@@ -51,6 +51,8 @@ __all__ = [
     "ShellLocal",
     "ShellOutput",
     "ShellTimeout",
+    "ToolSearchCall",
+    "ToolSearchOutput",
     "UpdateFile",
     "Written",
 ]
@@ -380,6 +382,14 @@ class LocalShellCall(ClientCall, tag="local_shell_call", kw_only=True):
     action: LocalShellAction
 
 
+class ToolSearchCall(ClientCall, tag="tool_search_call", kw_only=True):
+    """A search for functions that the client is asked to carry out, with the arguments of its tool `tool_search`."""
+
+    name: str = "tool_search"
+    arguments: dict[str, Any] = {}
+    execution: Literal["client"] = "client"
+
+
 class ShellExit(msgspec.Struct, tag="exit"):
     exit_code: int
 
@@ -487,6 +497,7 @@ Item = (
     | ShellCall
     | ShellCallOutput
     | LocalShellCall
+    | ToolSearchCall
     | ApplyPatchCall
     | ApplyPatchCallOutput
     | Compaction
@@ -521,6 +532,18 @@ class FunctionCallOutput(msgspec.Struct, tag="function_call_output", kw_only=Tru
     is_error: bool | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name="codeact:is_error")
 
 
+class ToolSearchOutput(FunctionCallOutput, tag="tool_search_output", kw_only=True):
+    """What a client's search has found: tools of the types `function`, `custom` and `namespace`.
+
+    Code can call them as long as the conversation contains this item. `output` names them, for prompts; code gets their
+    descriptions. `call_id` is empty if no code waits for it: the client has sent it with a history.
+    """
+
+    output: str = msgspec.field(default="", name="codeact:output")
+    tools: list[Any] = []
+    execution: Literal["client"] = "client"
+
+
 class Approval(msgspec.Struct, tag="mcp_approval_response", kw_only=True):
     """The decision about a call that waits. `arguments` (JSON) replaces those of the call.
 
@@ -552,4 +575,4 @@ class CodeApproval(msgspec.Struct, tag="codeact:approval_response", kw_only=True
     decided_by: str | None = None
 
 
-Input = InputMessage | FunctionCallOutput | Compaction | Approval | CodeApproval
+Input = InputMessage | FunctionCallOutput | ToolSearchOutput | Compaction | Approval | CodeApproval

@@ -21,10 +21,12 @@ from codeact.events import (
     Item,
     Message,
     ResponseError,
+    ToolSearchOutput,
     encode,
 )
 from codeact.exports.archive_form import ArchivedConversation, ArchivedResponse, refused
 from codeact.ids import new_ids
+from codeact.storable import not_storable
 from codeact.store.blobs import URL
 from codeact.store.references import sha256_of
 
@@ -33,7 +35,14 @@ __all__ = ["Renewal"]
 PART_BYTES = 8_000_000
 """Limit for one response's input and for one item: MongoDB takes documents of less than 16 MB."""
 NAMES = frozenset({"type", "text", "image_url", "detail", "file_id", "file_data", "file_url", "filename", "size_bytes"})
-INPUTS = {InputMessage: "msg", FunctionCallOutput: "fco", Compaction: "cmp", Approval: "mcpa", CodeApproval: "apa"}
+INPUTS = {
+    InputMessage: "msg",
+    FunctionCallOutput: "fco",
+    ToolSearchOutput: "tso",
+    Compaction: "cmp",
+    Approval: "mcpa",
+    CodeApproval: "apa",
+}
 UNFINISHED = ResponseError("server_error", "This answer was not finished when the conversation was exported.")
 
 
@@ -152,19 +161,5 @@ def _check_storable(value: Any, place: str) -> None:
     """Raises `InvalidRequest` if MongoDB cannot store the value: too large, too deep, or integers beyond 64 bits."""
     if len(msgspec.json.encode(value)) > PART_BYTES:
         raise refused(f"it has more than {PART_BYTES:,} bytes", place)
-    layer = [value]
-    for _ in range(80):
-        for one in layer:
-            if isinstance(one, int) and not -(2**63) <= one < 2**63:
-                raise refused("it has a number of more than 64 bits", place)
-            if isinstance(one, dict) and any("\0" in str(name) for name in one):
-                raise refused("it has a name with a zero byte", place)
-        layer = [
-            inner
-            for one in layer
-            if isinstance(one, dict | list)
-            for inner in (one.values() if isinstance(one, dict) else one)
-        ]
-        if not layer:
-            return
-    raise refused("it is nested too deep", place)
+    if (problem := not_storable(value)) is not None:
+        raise refused(problem, place)

@@ -2,17 +2,35 @@
 
 An answer's items of code are not in every client's answers (`CODEACT_CODE_ITEMS`), and some clients drop them. The
 model should read the code all the same, so it comes from the stored conversation: each block before what followed it
-in the answer, if the client sends that.
+in the answer, if the client sends that. Code that the client sent itself, as messages or in a fence of a chat's text,
+is not inserted again.
 """
 
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from codeact.events import CodeInterpreterCall, CustomToolCall, FunctionCall, Input, InputMessage, Item, Message
+import msgspec
+
+from codeact.events import (
+    CodeInterpreterCall,
+    CustomToolCall,
+    FunctionCall,
+    Input,
+    InputMessage,
+    Item,
+    LocalShellCall,
+    Message,
+    ShellCall,
+    ShellLocal,
+    ToolSearchCall,
+)
 from codeact.runs.input_items import code_messages
 
 __all__ = ["with_code"]
+
+BEGIN, END = "````python\n", "\n````"
+"""The fence around code in the text of a chat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +48,12 @@ def with_code(messages: Sequence[Input], stored: Sequence[Input | Item]) -> list
     such a text, and those that the client sent itself, are left out. Takes linear time.
     """
     places: dict[str, deque[int]] = defaultdict(deque)
+    fenced: set[str] = set()
     for index, message in enumerate(messages):
         if isinstance(message, InputMessage) and message.role == "assistant":
-            places[_text(message) or ""].append(index)
+            text = _text(message) or ""
+            places[text].append(index)
+            fenced.update(_fenced(text))
     inserted: dict[int, list[Block]] = {}
     at = -1
     for blocks, text in _blocks_before_texts(stored):
@@ -46,10 +67,25 @@ def with_code(messages: Sequence[Input], stored: Sequence[Input | Item]) -> list
     for index, message in enumerate(messages):
         for block in inserted.get(index, ()):
             code, observation = code_messages(block.code, "", observation=block.observation)
-            if _text(code) not in places:
+            if _text(code) not in places and block.code.strip() not in fenced:
                 completed += [code, observation]
         completed.append(message)
     return completed
+
+
+def _fenced(text: str) -> Iterator[str]:
+    """Yields the blocks of code in the text of an answer in Chat Completions (`ChatText`), without white space around.
+
+    Takes linear time.
+    """
+    begin = text.find(BEGIN)
+    while begin >= 0:
+        start = begin + len(BEGIN)
+        end = text.find(END, start - 1)
+        if end < 0:
+            return
+        yield text[start:end].strip()
+        begin = text.find(BEGIN, end + len(END))
 
 
 def _blocks_before_texts(stored: Sequence[Input | Item]) -> Iterator[tuple[list[Block], str]]:
@@ -82,4 +118,10 @@ def _text(item: Input | Item) -> str | None:
             return f"{name}({arguments})"
         case CustomToolCall(name=name, input=text):
             return f"{name}({text})"
+        case ToolSearchCall(name=name, arguments=given):
+            return f"{name}({msgspec.json.encode(given).decode()})"
+        case ShellCall(name=name, action=action, environment=ShellLocal()):
+            return f"{name}({msgspec.json.encode(action).decode()})"
+        case LocalShellCall(name=name, action=command):
+            return f"{name}({msgspec.json.encode(command).decode()})"
     return None

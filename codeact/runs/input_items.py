@@ -46,6 +46,7 @@ from codeact.runs.sent_calls import (
 )
 from codeact.runs.sent_compactions import CompactionItem, CompactionTrigger, SealedCompaction
 from codeact.store.references import reference
+from codeact.tools.client_search import check_loaded
 
 __all__ = [
     "FILE_IDS",
@@ -232,6 +233,7 @@ def as_messages(value: str | list[InputItem]) -> list[Given]:
     if isinstance(value, str):
         return [_input_message("user", value)] if value.strip() else []
     messages: list[Given] = []
+    found: list[tuple[list[Any], str]] = []
     in_code = False
     in_container = {item.call_id for item in value if isinstance(item, ShellCallItem) and not item.is_local}
     for index, item in enumerate(value):
@@ -268,9 +270,15 @@ def as_messages(value: str | list[InputItem]) -> list[Given]:
                 messages.append(FunctionCallOutput(id=new_id("fco"), call_id=call_id, output=item.value))
             case LocalShellOutputItem(output, id_, call_id):
                 messages.append(FunctionCallOutput(id=new_id("fco"), call_id=call_id or id_, output=output))
+            case SearchCallItem(arguments, str(call_id), "client"):
+                messages.append(FunctionCallItem(call_id, "tool_search", msgspec.json.encode(arguments).decode()))
+            case SearchOutputItem(tools) if item.is_of_client:
+                messages.append(item.loaded(f"input[{index}]"))
+                found.append((tools, f"input[{index}].tools"))
             case McpCallItem() | ShellCallItem() | ShellOutputItem() | PatchCallItem() | PatchOutputItem():
                 if not in_code:
                     messages += [_input_message(role, text) for role, text in texts_of(item)]
+    check_loaded(found)
     return messages
 
 

@@ -49,7 +49,7 @@ class NewRun:
     request, and decides what its messages approve. `eager` says whether the statements of a block run while the model
     writes it; None: the settings decide. `logprobs` asks for the log probabilities of messages' tokens, and
     `top_logprobs` for those of so many alternatives, too. `client_metadata` is stored with the response and shown
-    nowhere.
+    nowhere. Without `gets_code` the client gets no items of code, so that a history that it sends has none.
     """
 
     owner: str
@@ -96,6 +96,7 @@ class NewRun:
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
     dialect: Name | None = None
+    gets_code: bool = True
     model_calls: bool = False
     collects_files: bool = True
     encrypted_reasoning: bool = False

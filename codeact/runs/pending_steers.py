@@ -50,6 +50,8 @@ def required_input(response: e.Response) -> list[dict[str, Any]]:
                 found.append({"type": "shell_call_output", "call_id": call_id})
             case e.LocalShellCall(call_id=call_id) if call_id in waits:
                 found.append({"type": "local_shell_call_output", "id": call_id})
+            case e.ToolSearchCall(call_id=call_id) if call_id in waits:
+                found.append({"type": "tool_search_output", "call_id": call_id})
             case e.ApprovalRequest(id=request_id) if request_id in waits:
                 found.append({"type": "mcp_approval_response", "approval_request_id": request_id})
     return found

@@ -7,9 +7,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from msgspec.structs import replace as replace_struct
+
 from codeact.concurrency.concurrently import concurrently
 from codeact.errors import InvalidRequest, NotFound
-from codeact.events import Approval, CodeApproval, Compaction, FunctionCallOutput, Input, InputMessage
+from codeact.events import Approval, CodeApproval, Compaction, FunctionCallOutput, Input, InputMessage, ToolSearchOutput
 from codeact.runs.code_of_history import with_code
 from codeact.runs.input_items import (
     FunctionCallItem,
@@ -199,9 +201,8 @@ class Preparation:
                 "A decision continues the response that waits for it: send 'previous_response_id', or no container.",
                 param="input",
             )
-        # Answers to requests with functions alone have no items of code, which the client could send back.
-        has_functions_alone = {tool["type"] for tool in new_run.tools} == {"function"}
-        if self._repeated is not None and (self._repeated.ephemeral or has_functions_alone):
+        # A client that gets no items of code cannot send them back.
+        if self._repeated is not None and (self._repeated.ephemeral or not new_run.gets_code):
             messages = with_code(messages, await self._repeated.history(self._store))
         await self._check_outputs(messages, resume_point)
         messages = await put_media(messages, self._blobs())
@@ -247,6 +248,7 @@ class Preparation:
     async def _check_outputs(self, messages: list[Input], resume_point: ResumePoint) -> None:
         """Raises `InvalidRequest` for the value of a call that no code in this thread made."""
         wanted = {item.call_id for item in messages if isinstance(item, FunctionCallOutput)} - resume_point.calls()
+        wanted.discard("")  # What a search has found, in a history.
         previous = resume_point.at.previous
         known = {call_id for call_id in wanted if previous and self._called.get(call_id) == previous.response_id}
         if previous is not None and any(call_id in self._called for call_id in wanted - known):
@@ -285,7 +287,8 @@ def _resolved(
     """Replaces references by their items. Raises `NotFound`.
 
     With `calls_are_known`, function values and decisions are passed to the code that waits for them; else calls and
-    values become text messages, and decisions of a history that the client sends again are left out.
+    values become text messages, and decisions of a history that the client sends again are left out. What searches have
+    found stays, without the id of the call.
     """
     resolved: list[Input] = []
     names = {item.call_id: item.name for item in sent_items if isinstance(item, FunctionCallItem)}
@@ -296,6 +299,8 @@ def _resolved(
             resolved += from_item(referenced[item.id])
         elif isinstance(item, InputMessage | Compaction) or (calls_are_known and isinstance(item, ForWaiting)):
             resolved.append(item)
+        elif not calls_are_known and isinstance(item, ToolSearchOutput):
+            resolved.append(replace_struct(item, call_id=""))
         elif not calls_are_known and isinstance(item, FunctionCallItem | FunctionCallOutput):
             resolved.append(as_text(item, names))
     return resolved

@@ -44,6 +44,7 @@ from codeact.runs.resume_points import EphemeralResponses, ResumePoint
 from codeact.runs.run import Run
 from codeact.runs.seals import seals_for
 from codeact.runs.shared_slots import SharedSlots
+from codeact.runs.tool_choice import searches
 from codeact.runs.waiting_blocks import find_waiting_block
 from codeact.settings import Settings
 from codeact.skills.staged import skills_for_model
@@ -52,6 +53,7 @@ from codeact.store.references import reference
 from codeact.store.repositories.threads import Moved
 from codeact.store.run_store import RunStore
 from codeact.tools.approval import Judge
+from codeact.tools.client_search import loaded_functions, with_loaded
 from codeact.tools.mcp import McpServers
 from codeact.tools.toolbox import Toolbox, functions_of
 from codeact.workspaces.checkpoints import Checkpoints, Point
@@ -140,6 +142,7 @@ class Question:
         self._asks = ApprovalOptions()
         self._waiting_block: WaitingBlock | None = None
         self._known_prompt = KnownPrompt()
+        self._workspace: Workspace | None = None
 
     async def begin(self) -> Run:
         """Stores the question and starts its run. Raises the same errors as `RunService.create`.
@@ -215,6 +218,7 @@ class Question:
             workspace = kept.enter_context(workspaces.keep(workspace_id, owner=new_run.owner))
             used.enter_context(workspace.in_use())
             self._check_egress()
+            workspace.keep_shown_options(resume_point.at.container)
             workspace.want(await new_run.container.with_placeholders(store, owner=new_run.owner))
             if resume_point.knows_last_code:
                 messages, code = await preparation.messages(resume_point), await resume_point.last_code(store)
@@ -253,6 +257,7 @@ class Question:
                             at=resume_point.at,
                             last_code=code,
                             client_metadata=new_run.client_metadata,
+                            container=workspace.options.shown(),
                             also=run.store_created if self._components.runs.has_place else None,
                         )
                     elif self._ephemeral is not None:
@@ -284,6 +289,7 @@ class Question:
         store: RunStore,
     ) -> tuple[Context, AgentOptions]:
         """Reads what the answer needs besides the question, after `response.created` was sent."""
+        self._workspace = workspace
         late_notes = await self._late_notes(run, resume_point, messages, code, workspace)
         stored_id = None if run.conversation_id.startswith(UNSTORED) else run.conversation_id
         seals = await seals_for(self._new_run, store, conversation_id=stored_id)
@@ -291,6 +297,8 @@ class Question:
         has_begun = run.response.store and not run.is_queued
         history = await resume_point.history(store, has_begun=has_begun)
         conversation = [*history, *late_notes, *messages]
+        if searches(self._new_run.choice.tools):
+            self._toolbox = with_loaded(self._toolbox, loaded_functions(conversation))
         if self._new_run.compact_only:
             run.conversation = conversation
         self._known_prompt = self._components.prompts.take(run.conversation_id)
@@ -528,10 +536,13 @@ class Question:
             workspaces=components.workspaces,
             environment=components.environment,
             approval=replace(self._asks, attended=False),
+            options=lambda: self._workspace.options if self._workspace is not None else ALL_HAVE,
         )
         self._budget = models.budget
         functions = [*functions_of(list(choice.tools)), *self._new_run.functions, *models.functions]
         toolbox = Toolbox([*functions, *mcp.functions]) if functions else mcp.toolbox
+        if searches(choice.tools):
+            toolbox = with_loaded(toolbox, loaded_functions(self._new_run.messages), strict=True)
         return toolbox if choice.may_act else Toolbox()
 
     def _may_warm(self, workspace: Workspace) -> bool:

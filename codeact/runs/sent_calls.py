@@ -5,6 +5,13 @@ from typing import Any, Literal
 
 import msgspec
 
+from codeact.errors import InvalidRequest
+from codeact.events import ToolSearchOutput
+from codeact.ids import new_id
+from codeact.runs.client_tools import LoadedTool, NamespaceTool, check_callers
+from codeact.storable import not_storable
+from codeact.tools.client_search import names_of
+
 __all__ = [
     "CustomCallItem",
     "LocalShellCallItem",
@@ -102,11 +109,50 @@ class PatchOutputItem(msgspec.Struct, tag="apply_patch_call_output"):
 
 
 class SearchCallItem(msgspec.Struct, tag="tool_search_call"):
-    """A search for tools. The prompt lists the current tools instead."""
+    """A search for tools in an earlier answer. If another server carried it out, the prompt lists the tools instead."""
+
+    arguments: Any = None
+    call_id: str | None = None
+    execution: Literal["server", "client"] | None = None
 
 
 class SearchOutputItem(msgspec.Struct, tag="tool_search_output"):
-    """The result of a search for tools."""
+    """The result of a search for tools. If the client carried it out, code can call these functions from now on.
+
+    Those that a server found are among the request's tools anyway.
+    """
+
+    tools: list[Any] = []
+    call_id: str | None = None
+    execution: Literal["server", "client"] | None = None
+
+    @property
+    def is_of_client(self) -> bool:
+        return self.execution == "client" or (self.execution is None and self.call_id is not None)
+
+    def loaded(self, place: str) -> ToolSearchOutput:
+        """What is stored. Raises `InvalidRequest`, which names the parameter below `place`.
+
+        `codeact.tools.client_search.check_loaded` says whether the tools can be functions.
+        """
+        if self.call_id is None:
+            raise InvalidRequest(
+                f"'{place}.call_id' is missing: it is that of the 'tool_search_call'.", param=f"{place}.call_id"
+            )
+        try:
+            tools = msgspec.convert(self.tools, list[LoadedTool])
+        except msgspec.ValidationError as error:
+            raise InvalidRequest(
+                f"Invalid value for '{place}.tools': {error}. A search finds tools of the types 'function', 'custom'"
+                " and 'namespace'.",
+                param=f"{place}.tools",
+            ) from None
+        for at, tool in enumerate(tools):
+            for each in tool.tools if isinstance(tool, NamespaceTool) else [tool]:
+                check_callers(each.allowed_callers, f"{place}.tools[{at}]")
+        if (problem := not_storable(self.tools)) is not None:
+            raise InvalidRequest(f"'{place}.tools' cannot be stored: {problem}.", param=f"{place}.tools")
+        return ToolSearchOutput(id=new_id("tso"), call_id=self.call_id, output=names_of(self.tools), tools=self.tools)
 
 
 def texts_of(

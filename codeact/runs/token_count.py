@@ -11,6 +11,8 @@ from codeact.runs.model_parameters import for_model
 from codeact.runs.new_run import NewRun
 from codeact.runs.preparation import Preparation
 from codeact.runs.question import RunComponents
+from codeact.runs.tool_choice import searches
+from codeact.tools.client_search import loaded_functions, with_loaded
 from codeact.tools.toolbox import Toolbox, functions_of
 
 __all__ = ["input_tokens"]
@@ -31,13 +33,16 @@ async def input_tokens(components: RunComponents, new_run: NewRun) -> int:
     messages = await preparation.messages(resume_point)
     conversation = [*await resume_point.history(store), *messages]
     functions = functions_of(list(choice.tools))
+    toolbox = Toolbox([*functions, *components.mcp.functions]) if functions else components.mcp.toolbox
+    if searches(choice.tools):
+        toolbox = with_loaded(toolbox, loaded_functions([*conversation, *new_run.messages]))
     options = AgentOptions(
         instructions=new_run.model_instructions,
         must_act=choice.must_act,
         must_call=choice.must_call,
         sampling=new_run.sampling,
         environment=components.environment(),
-        toolbox=Toolbox([*functions, *components.mcp.functions]) if functions else components.mcp.toolbox,
+        toolbox=toolbox,
         dialect=new_run.dialect or settings.options_of(model.name).dialect,
         preferred_dialect=settings.preferred_dialect,
         shows_images=settings.model_images,

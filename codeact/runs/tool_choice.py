@@ -9,7 +9,7 @@ from typing import Any
 
 from codeact.errors import InvalidRequest
 
-__all__ = ["ToolChoice", "choice_of"]
+__all__ = ["ToolChoice", "choice_of", "searches"]
 
 
 NAMED = ("function", "custom")
@@ -45,9 +45,21 @@ def choice_of(choice: str | dict[str, Any], tools: Sequence[dict[str, Any]]) -> 
         case {"type": "allowed_tools", "mode": mode, "tools": list(allowed)}:
             chosen = {_name(tool) for tool in allowed if tool["type"] in (*NAMED, *OWN)}
             _check(chosen, names)
-            left = [tool for tool in tools if tool["type"] not in (*NAMED, *OWN, "namespace") or _name(tool) in chosen]
+            left = [tool for tool in tools if _is_allowed(tool, chosen)]
             return ToolChoice(must_act=mode == "required", may_act=bool(allowed), tools=left)
     return ToolChoice(tools=tools)
+
+
+def _is_allowed(tool: dict[str, Any], chosen: set[str]) -> bool:
+    """Whether a request that allows the functions `chosen` has this tool. A search by the client would find others."""
+    if tool["type"] in (*NAMED, *OWN, "namespace"):
+        return _name(tool) in chosen
+    return not searches([tool])
+
+
+def searches(tools: Sequence[dict[str, Any]]) -> bool:
+    """Whether the client searches for tools."""
+    return any(tool["type"] == "tool_search" and tool.get("execution") == "client" for tool in tools)
 
 
 def _name(tool: dict[str, Any]) -> str:

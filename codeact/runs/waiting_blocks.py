@@ -21,8 +21,9 @@ from codeact.store import Store, StoredResponse
 from codeact.store.checkpoint_record import CheckpointRecord
 from codeact.store.repositories.threads import Link
 from codeact.store.whole_text import GetBlob, whole_text
+from codeact.tools.client_search import value_for_code
 from codeact.tools.function import FunctionError
-from codeact.tools.toolbox import functions_of, value_of
+from codeact.tools.toolbox import functions_of
 from codeact.workspaces.checkpoints import Checkpoints, read_manifest
 from codeact.workspaces.options import ALL_HAVE, ContainerOptions
 from codeact.workspaces.suspended import MOST_ERROR_CHARS, unanswered, undecided
@@ -229,7 +230,7 @@ def _of_client(made: e.MadeCall, output: e.FunctionCallOutput | None) -> PastCal
     if output.is_error is True:
         return PastCall(made.name, made.arguments, error=output.output[:MOST_ERROR_CHARS])
     try:
-        return PastCall(made.name, made.arguments, value_of(output.output), is_counted=False)
+        return PastCall(made.name, made.arguments, value_for_code(output), is_counted=False)
     except FunctionError as error:
         return PastCall(made.name, made.arguments, error=error.message)
 

@@ -75,7 +75,8 @@ class Function:
     calls need no approval. `is_custom`: its calls have plain text on the wire, the argument `TEXT`, which must match
     `grammar`. `is_shell`: it runs in the kernel, and its calls say where commands begin and end;
     `is_patch`: likewise, and they say which file is changed. `client_shell`: the client runs commands,
-    and the calls have the form of this tool on the wire.
+    and the calls have the form of this tool on the wire. `is_search`: the client searches for functions, which code can
+    call then.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Function:
     is_shell: bool = False
     is_patch: bool = False
     client_shell: Literal["shell", "local_shell"] | None = None
+    is_search: bool = False
     grammar: Grammar | None = None
 
     @property

@@ -32,11 +32,25 @@ _HEAD = [
 ]
 
 
-def kernel_module(functions: Sequence[Function], types: TypeNames, *, searchable: bool) -> str:
+_LOADING = [
+    "_texts = {}",
+    f"exec(compile({_SEARCH_SOURCE!r}, '<codeact_search>', 'exec'), _texts)",
+    "def _loaded(found):",
+    "    if not isinstance(found, dict) or found.keys() != {'text', 'source'}:",
+    "        return found",
+    "    exec(compile(found['source'], '<codeact_functions>', 'exec'), {})",
+    "    return _texts['Found'](found['text'])",
+]
+"""Makes the functions known that a client's search has found."""
+
+
+def kernel_module(
+    functions: Sequence[Function], types: TypeNames, *, searchable: bool = False, adds: bool = False
+) -> str:
     """Code that puts the functions into the user's namespace, replacing those from an earlier response.
 
     `searchable` adds `search_tools(query)`. Types, and functions that give way, are added too, unless the user's code
-    has something else under their names.
+    has something else under their names. With `adds`, other functions stay, also those in the same namespaces.
     """
     plain = [function for function in functions if function.server is None and not function.is_builtin]
     servers: dict[str, list[Function]] = {}
@@ -51,6 +65,8 @@ def kernel_module(functions: Sequence[Function], types: TypeNames, *, searchable
         head += ["_shell = {}", f"exec(compile({_SHELL_SOURCE!r}, '<codeact_shell>', 'exec'), _shell)"]
     if any(function.is_patch for function in functions):
         head += ["_patch = {}", f"exec(compile({_PATCH_SOURCE!r}, '<codeact_patch>', 'exec'), _patch)"]
+    if any(function.is_search for function in functions):
+        head += _LOADING
     parts = [*head, *types.source(), *(sources[function.path] for function in plain)]
     for server, members in servers.items():
         parts.append(f"class {server}:\n    {f'The functions of {server}.'!r}")
@@ -63,6 +79,8 @@ def kernel_module(functions: Sequence[Function], types: TypeNames, *, searchable
         parts.append(_search(functions, types))
         names.append(SEARCH)
     source = "\n".join(parts)
+    if adds:
+        return _adding(source, [*names, *polite], list(servers), list(types.fields))
     return (
         "import sys, types\n"
         "space = get_ipython().user_ns\n"
@@ -77,6 +95,30 @@ def kernel_module(functions: Sequence[Function], types: TypeNames, *, searchable
         f"for name in {polite + list(types.fields)!r}:\n"
         "    space.setdefault(name, getattr(module, name))\n"
         "space['CallError'] = module.CallError\n"
+    )
+
+
+def _adding(source: str, names: list[str], servers: list[str], types: list[str]) -> str:
+    """Code that adds the functions of a module to those that are there. The next definition of all replaces them."""
+    return (
+        "import sys, types\n"
+        "space = get_ipython().user_ns\n"
+        "old = sys.modules.setdefault('codeact_functions', types.ModuleType('codeact_functions'))\n"
+        "module = types.ModuleType('codeact_functions')\n"
+        f"exec(compile({source!r}, '<codeact_functions>', 'exec'), module.__dict__)\n"
+        f"for name in {names!r}:\n"
+        "    new, known = getattr(module, name), getattr(old, name, None)\n"
+        f"    if name in {servers!r} and isinstance(known, type) and space.get(name) is known:\n"
+        "        for member, value in vars(new).items():\n"
+        "            if isinstance(value, staticmethod):\n"
+        "                setattr(known, member, value)\n"
+        "    else:\n"
+        "        setattr(old, name, new)\n"
+        "        space[name] = new\n"
+        f"for name in {types!r}:\n"
+        "    setattr(old, name, getattr(module, name))\n"
+        "    space.setdefault(name, getattr(module, name))\n"
+        f"old.NAMES = [*getattr(old, 'NAMES', ()), *{names + types!r}]\n"
     )
 
 
@@ -109,7 +151,8 @@ def _source(function: Function, types: TypeNames) -> str:
     if function.grammar is not None:
         grammar = function.grammar
         checked = f"    _grammars['check']({function.path!r}, {grammar.syntax!r}, {grammar.definition!r}, {TEXT})\n"
-    return f"def {signature}{returned}:\n    {function.docstring()!r}\n{checked}    return {call}\n"
+    value = f"_loaded({call})" if function.is_search else call
+    return f"def {signature}{returned}:\n    {function.docstring()!r}\n{checked}    return {value}\n"
 
 
 def _search(functions: Sequence[Function], types: TypeNames) -> str:

@@ -18,7 +18,17 @@ from codeact.tools.function import NAME_CHARS, TEXT, Function, FunctionError, Gr
 from codeact.tools.kernel_module import SEARCH, kernel_module, titled
 from sandbox_pool.calls import VALUE_BYTES
 
-__all__ = ["HIDDEN", "MAX_FUNCTIONS", "PATCH", "SHELL", "Toolbox", "check_schema", "functions_of", "value_of"]
+__all__ = [
+    "HIDDEN",
+    "MAX_ARGUMENTS_OF_ALL",
+    "MAX_FUNCTIONS",
+    "PATCH",
+    "SHELL",
+    "Toolbox",
+    "check_schema",
+    "functions_of",
+    "value_of",
+]
 
 MAX_FUNCTIONS, MAX_ARGUMENTS_OF_ALL = 256, 2_500
 """Of one request. Each argument costs some 25 µs of the event loop, since its name is made an identifier."""
@@ -90,6 +100,7 @@ PATCH = Function(
     is_patch=True,
 )
 """The tool `apply_patch` in the sandbox."""
+LOADS = "The value describes the functions that it has found; your code can call them at once."
 HIDDEN = frozenset(dir(__builtins__) if not isinstance(__builtins__, dict) else __builtins__) | {"In", "Out"}
 """Python's own names, which code must be able to rely on."""
 
@@ -136,6 +147,12 @@ class Toolbox:
         return kernel_module([*self._functions.values()], self._types, searchable=self._is_searchable) if self else ""
 
     @property
+    def added_source(self) -> str:
+        """Code that adds the functions to those that the kernel has."""
+        functions = [*self._functions.values()]
+        return kernel_module(functions, self._types, adds=True) if functions else ""
+
+    @property
     def _is_searchable(self) -> bool:
         return len(self._full) > PROMPT_CHARS and SEARCH not in self
 
@@ -178,37 +195,34 @@ class Toolbox:
         return "\n".join(lines)
 
 
-def functions_of(tools: Sequence[Mapping[str, Any]]) -> list[Function]:
+def functions_of(tools: Sequence[Mapping[str, Any]], place: str = "tools") -> list[Function]:
     """Makes functions of the function and custom tools in a request (JSON), also of those in namespaces.
 
-    Ignores other tools. Raises `InvalidRequest`, which names the tool that is wrong and why.
+    Ignores other tools. Raises `InvalidRequest`, which names the tool that is wrong, below `place`, and why.
     """
-    functions = []
+    functions: list[Function] = []
+    arguments = 0
+
+    def add(made: list[Function]) -> None:
+        nonlocal arguments
+        functions.extend(made)
+        arguments += sum(len(function.parameters.get("properties") or ()) for function in made)
+        if len(functions) > MAX_FUNCTIONS:
+            raise InvalidRequest(f"These are more functions than {MAX_FUNCTIONS}.", param=place)
+        if arguments > MAX_ARGUMENTS_OF_ALL:
+            raise InvalidRequest(
+                f"These functions have more than {MAX_ARGUMENTS_OF_ALL:,} arguments, the most of one request.",
+                param=place,
+            )
+
     for index, tool in enumerate(tools):
         if tool.get("type") != "namespace":
-            functions += _function_of(tool, f"tools[{index}]", None)
-            _check_count(functions)
+            add(_function_of(tool, f"{place}[{index}]", None))
             continue
-        namespace = _name_of(tool, f"tools[{index}]", "namespace")
+        namespace = _name_of(tool, f"{place}[{index}]", "namespace")
         for at, inner in enumerate(tool.get("tools") or ()):
-            functions += _function_of(inner, f"tools[{index}].tools[{at}]", namespace)
-            _check_count(functions)
-    _check_arguments(functions)
+            add(_function_of(inner, f"{place}[{index}].tools[{at}]", namespace))
     return functions
-
-
-def _check_count(functions: Sequence[Function]) -> None:
-    if len(functions) > MAX_FUNCTIONS:
-        raise InvalidRequest(f"These are more functions than {MAX_FUNCTIONS}.", param="tools")
-
-
-def _check_arguments(functions: Sequence[Function]) -> None:
-    arguments = sum(len(function.parameters.get("properties") or ()) for function in functions)
-    if arguments > MAX_ARGUMENTS_OF_ALL:
-        raise InvalidRequest(
-            f"These functions have {arguments:,} arguments, and {MAX_ARGUMENTS_OF_ALL:,} are the most of one request.",
-            param="tools",
-        )
 
 
 def _function_of(tool: Mapping[str, Any], param: str, namespace: str | None) -> list[Function]:
@@ -218,6 +232,8 @@ def _function_of(tool: Mapping[str, Any], param: str, namespace: str | None) -> 
         return [LOCAL_SHELL]
     if tool.get("type") == "apply_patch":
         return [PATCH]
+    if tool.get("type") == "tool_search" and tool.get("execution") == "client":
+        return [_search_of(tool, param)]
     if tool.get("type") not in ("function", "custom"):
         return []
     name, description = _name_of(tool, param, "function"), tool.get("description") or ""
@@ -233,6 +249,18 @@ def _function_of(tool: Mapping[str, Any], param: str, namespace: str | None) -> 
     if returns is not None and not isinstance(returns, dict):
         raise InvalidRequest("A function's output schema is a JSON schema.", param=f"{param}.output_schema")
     return [Function(name, description, parameters, server=namespace, returns=returns)]
+
+
+def _search_of(tool: Mapping[str, Any], param: str) -> Function:
+    """The function by which code has the client search for functions."""
+    parameters = tool.get("parameters") or {
+        "type": "object",
+        "properties": {"query": {"type": "string"}},
+        "required": ["query"],
+    }
+    check_schema(parameters, f"{param}.parameters")
+    description = tool.get("description") or "Has the user's side search for further functions."
+    return Function("tool_search", f"{description} {LOADS}", parameters, returns={"type": "string"}, is_search=True)
 
 
 def _name_of(tool: Mapping[str, Any], param: str, kind: str) -> str:

@@ -10,8 +10,8 @@ from itertools import groupby, pairwise
 
 from codeact import events as e
 from codeact.store.records import StoredResponse
+from codeact.tools.client_search import value_for_code
 from codeact.tools.function import HOST, TEXT, FunctionError, path_of
-from codeact.tools.toolbox import value_of
 from codeact.tools.values import hashed_arguments
 from codeact.verification.errors import NotVerifiable
 from sandbox_pool.outputs import DisplayData, Error, ExecuteResult, Stream
@@ -215,13 +215,22 @@ def _call(item: e.Item, values: dict[str, e.FunctionCallOutput], edited: dict[st
             call.value, call.error = item.output, None if item.error is None else str(item.error)
             call.is_known = item.status in ("completed", "failed")
             return call
-        case e.FunctionCall() | e.CustomToolCall():
+        case e.FunctionCall() | e.CustomToolCall() | e.ToolSearchCall():
             namespace = item.namespace if isinstance(item.namespace, str) else None
-            arguments = item.arguments if isinstance(item, e.FunctionCall) else json.dumps({TEXT: item.input})
+            arguments = _arguments(item)
             return _answered(
                 RecordedCall(_name(namespace, item.name), hashed_arguments(arguments)), values.get(item.call_id)
             )
     return None
+
+
+def _arguments(item: e.FunctionCall | e.CustomToolCall | e.ToolSearchCall) -> str:
+    match item:
+        case e.CustomToolCall(input=text):
+            return json.dumps({TEXT: text})
+        case e.ToolSearchCall(arguments=given):
+            return json.dumps(given)
+    return item.arguments
 
 
 def _answered(call: RecordedCall, output: e.FunctionCallOutput | None) -> RecordedCall:
@@ -231,7 +240,7 @@ def _answered(call: RecordedCall, output: e.FunctionCallOutput | None) -> Record
         call.error = output.output
     else:
         try:
-            call.value = value_of(output.output)
+            call.value = value_for_code(output)
         except FunctionError as error:
             call.error = error.message
     return call

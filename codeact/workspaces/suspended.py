@@ -1,10 +1,10 @@
 """A suspended block of code: it waits for results of the client's functions, or for approval, after its response."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from codeact.events import FunctionCallOutput, Input, Item
+from codeact.tools.client_search import value_for_code
 from codeact.tools.function import FunctionError
-from codeact.tools.toolbox import value_of
 from sandbox_pool.calls import Call
 from sandbox_pool.outputs import Output
 from sandbox_pool.sandbox.execution import Execution
@@ -70,22 +70,20 @@ class Suspended:
 
     async def stop(self) -> None:
         """Answers all its calls with an error, and ends the block."""
-        self.resume({})
+        self.resume([])
         self.refuse_held()
         await self.execution.aclose()
 
-    def resume(self, values: Mapping[str, str], *, errors: Collection[str] = ()) -> None:
-        """Answers every call: with its value from `values`, by call id, or with an error if the client sent none.
-
-        The values of the calls `errors` are texts of errors.
-        """
+    def resume(self, values: Sequence[FunctionCallOutput]) -> None:
+        """Answers every call: with its value or error from `values`, or with an error if the client sent none."""
+        given = {value.call_id: value for value in values}
         for call_id, call in self._waiting.items():
             try:
-                if call_id not in values:
+                if (value := given.get(call_id)) is None:
                     raise FunctionError(unanswered(call.name))
-                if call_id in errors:
-                    raise FunctionError(values[call_id][:MOST_ERROR_CHARS])
-                self.sandbox.answer(call, value=value_of(values[call_id]))
+                if value.is_error is True:
+                    raise FunctionError(value.output[:MOST_ERROR_CHARS])
+                self.sandbox.answer(call, value=value_for_code(value))
             except FunctionError as error:
                 self.sandbox.answer(call, error=error.message)
         self._waiting.clear()

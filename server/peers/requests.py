@@ -14,7 +14,7 @@ from codeact.settings import Settings
 
 __all__ = ["HolderUnreachable", "pass_on"]
 
-ASKED = (b"accept", b"content-type", b"content-encoding", b"range", b"if-range")
+ASKED = (b"accept", b"content-type", b"content-encoding", b"range", b"if-range", b"idempotency-key")
 """The headers of the request that the other server gets."""
 ANSWERED = (
     b"accept-ranges",

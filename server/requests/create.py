@@ -254,8 +254,13 @@ def finished(body: CreateBody, notices: Sequence[Notice] = ()) -> CreateRequest:
     return CreateRequest(**msgspec.structs.asdict(body), messages=messages, compact_only=compact_only, notices=notices)
 
 
-def new_run(request: CreateRequest, caller: Caller, container: ContainerOptions = ALL_HAVE) -> NewRun:
-    """The run that the request asks for, on behalf of its caller. For an embed token, warming sandboxes is limited."""
+def new_run(
+    request: CreateRequest, caller: Caller, container: ContainerOptions = ALL_HAVE, *, gets_code: bool = True
+) -> NewRun:
+    """The run that the request asks for, on behalf of its caller. For an embed token, warming sandboxes is limited.
+
+    `gets_code`: whether the client gets items of code.
+    """
     return NewRun(
         owner=caller.owner,
         accounts=caller.accounts,
@@ -303,6 +308,7 @@ def new_run(request: CreateRequest, caller: Caller, container: ContainerOptions 
         compact_threshold=next((each.compact_threshold for each in request.context_management or ()), None),
         compact_only=request.compact_only,
         encrypted_reasoning=ENCRYPTED_REASONING in (request.include or ()),
+        gets_code=gets_code,
         model_calls=bool(request.model_calls),
         keeps_kernel=request.state == "keep",
     )

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from codeact.server.requests.client_tools import FunctionTool
+from codeact.runs.client_tools import FunctionTool
 
 __all__ = ["CacheControl", "CustomTool", "MessagesTool", "functions_of_messages"]
 

@@ -7,12 +7,13 @@ import msgspec
 from msgspec import Meta
 
 from codeact.errors import InvalidRequest
-from codeact.server.requests.client_tools import (
+from codeact.runs.client_tools import (
     CustomTool,
     FunctionTool,
     NamespaceTool,
     ProgrammaticTool,
     ToolSearchTool,
+    check_callers,
 )
 from codeact.server.requests.containers import FileIds, MemoryLimit, NetworkPolicy, container_options
 from codeact.server.requests.mcp_tools import McpTool, check_servers
@@ -122,10 +123,12 @@ def check_tools(tools: Sequence[Tool], settings: Settings) -> None:
     for index, tool in enumerate(tools):
         match tool:
             case FunctionTool() | CustomTool() | ShellTool() | ApplyPatchTool():
-                _check_callers(tool, f"tools[{index}]")
+                check_callers(tool.allowed_callers, f"tools[{index}]")
             case NamespaceTool(tools=inner):
                 for at, each in enumerate(inner):
-                    _check_callers(each, f"tools[{index}].tools[{at}]")
+                    check_callers(each.allowed_callers, f"tools[{index}].tools[{at}]")
+            case ToolSearchTool(execution, description, parameters) if execution != "client":
+                _check_server_search(description, parameters, f"tools[{index}]")
 
 
 def options_of(tools: Sequence[Tool], settings: Settings, *, embedded: bool) -> ContainerOptions:
@@ -144,8 +147,11 @@ def options_of(tools: Sequence[Tool], settings: Settings, *, embedded: bool) -> 
     return options
 
 
-def _check_callers(tool: FunctionTool | CustomTool | ShellTool | ApplyPatchTool, place: str) -> None:
-    if tool.allowed_callers and "programmatic" not in tool.allowed_callers:
-        raise InvalidRequest(
-            "Only code calls functions here; add 'programmatic' to 'allowed_callers'.", param=f"{place}.allowed_callers"
-        )
+def _check_server_search(description: str | None, parameters: dict[str, Any] | None, place: str) -> None:
+    for name, value in (("description", description), ("parameters", parameters)):
+        if value is not None:
+            raise InvalidRequest(
+                f"'{name}' is for a search that the client carries out: leave it out, or send 'execution': 'client'.",
+                param=f"{place}.{name}",
+                code="unsupported_parameter",
+            )

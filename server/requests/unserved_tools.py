@@ -50,13 +50,6 @@ def _served(tools: list[Any], left_out: list[str], *, drops: bool) -> Iterator[A
         if not isinstance(optional, bool):
             raise InvalidRequest(f"'{OPTIONAL}' is true or false.", param=f"tools[{index}].{OPTIONAL}")
         kind = tool.get("type")
-        if kind == "tool_search" and tool.get("execution") == "client":
-            raise InvalidRequest(
-                "This server does not let clients search for tools: it has all functions of a request, also those with"
-                " 'defer_loading', and code finds them by itself. Send them in 'tools' and leave 'execution' out.",
-                param=f"tools[{index}].execution",
-                code="unsupported_parameter",
-            )
         if not isinstance(kind, str) or kind not in UNSERVED:
             yield {name: value for name, value in tool.items() if name != OPTIONAL}
         elif optional or drops:

@@ -1,8 +1,11 @@
 """Reads the files of a multipart upload; large ones are stored on disk."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import BinaryIO
 
+import anyio
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -10,10 +13,11 @@ from starlette.requests import Request
 from codeact.errors import InvalidRequest
 from codeact.server.requests.parameters import UnsupportedMediaType, body_of
 
-__all__ = ["UploadTooLarge", "uploaded_file", "uploaded_files", "uploaded_form"]
+__all__ = ["UploadTooLarge", "form_hash", "uploaded_file", "uploaded_files", "uploaded_form"]
 
 FRAME_BYTES = 100_000
 """The limit for the form's boundaries and other fields, in addition to the file."""
+HASHED_AT_ONCE = 1_048_576
 
 
 class UploadTooLarge(InvalidRequest):
@@ -76,6 +80,35 @@ async def uploaded_files(
         if not files:
             raise InvalidRequest("The form has no files in the field 'files'.", param="files")
         yield files, values
+
+
+async def form_hash(files: Sequence[UploadFile], values: Mapping[str, str]) -> bytes:
+    """The SHA-256 of a form: of its values, and of its files with their names, types and contents, in their order.
+
+    The form's boundary does not count, since clients choose another one for each attempt.
+    """
+    digest = hashlib.sha256()
+
+    def add(data: bytes) -> None:
+        digest.update(len(data).to_bytes(8))
+        digest.update(data)
+
+    def add_content(file: BinaryIO) -> None:
+        content = hashlib.sha256()
+        file.seek(0)
+        while piece := file.read(HASHED_AT_ONCE):
+            content.update(piece)
+        file.seek(0)
+        add(content.digest())
+
+    for name, value in sorted(values.items()):
+        add(name.encode(errors="surrogatepass"))
+        add(value.encode(errors="surrogatepass"))
+    for file in files:
+        add((file.filename or "").encode(errors="surrogatepass"))
+        add((file.content_type or "").encode(errors="surrogatepass"))
+        await anyio.to_thread.run_sync(add_content, file.file)
+    return digest.digest()
 
 
 @asynccontextmanager

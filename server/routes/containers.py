@@ -3,6 +3,7 @@
 import posixpath
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Annotated, Any
 
 import anyio
@@ -28,8 +29,8 @@ from codeact.server.requests.parameters import checked, read_json, read_paramete
 from codeact.server.requests.ranges import FileResponse, Source, blob_source
 from codeact.server.requests.skills import staged_skills
 from codeact.server.requests.tools import Skills
-from codeact.server.requests.uploads import uploaded_file
-from codeact.server.routes.idempotency import idempotent
+from codeact.server.requests.uploads import form_hash, uploaded_file
+from codeact.server.routes.idempotency import idempotent, once
 from codeact.server.services import Services
 from codeact.store import Container, ContainerFile
 from codeact.workspaces.containers import STORED_FILE_BYTES, ContainerGone, Containers
@@ -87,7 +88,9 @@ async def create(request: Request) -> Response:
     async with Admission.open(caller_of(request).accounts, store) as admission:
         await admission.ask()
         await services.containers.make_room(pool, owner=owner)
-        conversation = await store.create_conversation(owner=owner, metadata={"title": body.name})
+        conversation = await store.create_conversation(
+            owner=owner, metadata={"title": body.name}, container=options.shown()
+        )
         try:
             container = await services.containers.create(
                 conversation.id, owner=owner, name=body.name, options=options, skills=skills
@@ -165,17 +168,24 @@ async def upload(request: Request) -> Response:
                 return passed
     services.containers.check_here(container)
     if request.headers.get("content-type", "").startswith("application/json"):
-        body = checked(await read_json(request, services.settings.max_message_bytes), _Copy)
-        return json_response(_file_shape(await _copied(body.file_id, container, services)))
+        return await _copy(request)
     limit = services.settings.sandbox_spec.limits.file_mb * 1024 * 1024
     async with services.uploads.slot(container.owner):
         return await _uploaded(request, container, limit)
 
 
+@idempotent()
+async def _copy(request: Request) -> Response:
+    services: Services = request.app.state.codeact
+    body = checked(await read_json(request, services.settings.max_message_bytes), _Copy)
+    return json_response(_file_shape(await _copied(body.file_id, await container_of(request), services)))
+
+
 async def _uploaded(request: Request, container: Container, limit: int) -> Response:
     services: Services = request.app.state.codeact
     store = await services.store.get()
-    async with uploaded_file(request, limit) as file:
+
+    async def write() -> Response:
         path = file_name(file.filename or "", "file")
         async with services.containers.running(container) as sandbox:
             info = await sandbox.write_file(path, _pieces(file))
@@ -183,10 +193,13 @@ async def _uploaded(request: Request, container: Container, limit: int) -> Respo
         if info.size_bytes <= STORED_FILE_BYTES:
             await file.seek(0)
             sha256 = await store.put_blob(await file.read(), "application/octet-stream", owner=container.owner)
-    added = await store.files.add(
-        container, path, size_bytes=info.size_bytes, modified_at=info.modified_at, source="user", sha256=sha256
-    )
-    return json_response(_file_shape(added))
+        added = await store.files.add(
+            container, path, size_bytes=info.size_bytes, modified_at=info.modified_at, source="user", sha256=sha256
+        )
+        return json_response(_file_shape(added))
+
+    async with uploaded_file(request, limit) as file:
+        return await once(request, partial(form_hash, [file], {}), write)
 
 
 @operation(dict[str, Any], query=PageQuery)

@@ -1,5 +1,6 @@
 """Exports conversations over HTTP as notebooks, Markdown or archives, and imports archives."""
 
+import hashlib
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from codeact.server.openapi import operation
 from codeact.server.requests.downloads import download_headers
 from codeact.server.requests.parameters import read_parameters, spooled_body
 from codeact.server.routes.conversations import ConversationObject, shape
+from codeact.server.routes.idempotency import once
 from codeact.server.services import Services
 from codeact.store import Blob, Store, StoredResponse
 
@@ -83,17 +85,25 @@ async def import_(request: Request) -> Response:
 
 async def _imported(request: Request, owner: str) -> Response:
     services: Services = request.app.state.codeact
-    async with spooled_body(request, IMPORT_BYTES, "the most that can be imported") as body, _IMPORTS:
-        archive = await anyio.to_thread.run_sync(read_archive, body)
-        store = await services.store.get()
-        blobs = archive.blobs()
-        # Each of them may have nearly the size of the archive; the generator decodes it and computes its hash.
-        while (blob := await anyio.to_thread.run_sync(next, blobs, None)) is not None:
-            await store.put_blob(blob.data, blob.media_type, owner=owner)
-    about = msgspec.structs.asdict(archive.conversation)
-    responses = [StoredResponse(one.response, one.input) for one in archive.responses]
-    await store.stored.add(owner, await anyio.to_thread.run_sync(lambda: len(msgspec.json.encode(responses))))
-    return json_response(shape(await store.history.add(responses, owner=owner, **about)))
+    store = await services.store.get()
+
+    async def add() -> Response:
+        async with _IMPORTS:
+            archive = await anyio.to_thread.run_sync(read_archive, body)
+            blobs = archive.blobs()
+            # Each of them may have nearly the size of the archive; the generator decodes it and computes its hash.
+            while (blob := await anyio.to_thread.run_sync(next, blobs, None)) is not None:
+                await store.put_blob(blob.data, blob.media_type, owner=owner)
+        about = msgspec.structs.asdict(archive.conversation)
+        responses = [StoredResponse(one.response, one.input) for one in archive.responses]
+        await store.stored.add(owner, await anyio.to_thread.run_sync(lambda: len(msgspec.json.encode(responses))))
+        return json_response(shape(await store.history.add(responses, owner=owner, **about)))
+
+    async def body_hash() -> bytes:
+        return (await anyio.to_thread.run_sync(hashlib.sha256, body)).digest()
+
+    async with spooled_body(request, IMPORT_BYTES, "the most that can be imported") as body:
+        return await once(request, body_hash, add)
 
 
 def _blobs_of(store: Store, owner: str) -> Callable[[str], Coroutine[Any, Any, Blob | None]]:

@@ -7,6 +7,7 @@ import posixpath
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -26,7 +27,8 @@ from codeact.server.requests.downloads import download_headers
 from codeact.server.requests.pages import listed
 from codeact.server.requests.parameters import checked, read_parameters
 from codeact.server.requests.ranges import FileResponse, blob_source
-from codeact.server.requests.uploads import uploaded_form
+from codeact.server.requests.uploads import form_hash, uploaded_form
+from codeact.server.routes.idempotency import once
 from codeact.server.services import Services
 from codeact.server.transports.anthropic_shapes import Deleted, Page, metadata_of, speaks_anthropic
 from codeact.store import UploadedFile
@@ -112,15 +114,19 @@ async def create(request: Request) -> Response:
             wanted = checked(_nested(fields), _Upload, strict=False)
             purpose = wanted.purpose
             seconds = wanted.expires_after.seconds if wanted.expires_after is not None else None
-        added = await store.uploads.add(
-            file_name(file.filename or "", "file"),
-            file.file,
-            media_type=file.content_type or "application/octet-stream",
-            purpose=purpose,
-            owner=owner,
-            expires_after=timedelta(seconds=seconds) if seconds is not None else None,
-        )
-    return json_response(metadata_of(added) if anthropic else shape_of_file(added))
+
+        async def add() -> Response:
+            added = await store.uploads.add(
+                file_name(file.filename or "", "file"),
+                file.file,
+                media_type=file.content_type or "application/octet-stream",
+                purpose=purpose,
+                owner=owner,
+                expires_after=timedelta(seconds=seconds) if seconds is not None else None,
+            )
+            return json_response(metadata_of(added) if anthropic else shape_of_file(added))
+
+        return await once(request, partial(form_hash, [file], fields), add)
 
 
 @operation(dict[str, Any], query=_List)

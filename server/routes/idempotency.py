@@ -16,7 +16,7 @@ from codeact.server.requests.parameters import read_body
 from codeact.server.services import Services
 from codeact.store.repositories.repeatable import Repeatable, RepeatableRequests
 
-__all__ = ["began_response", "idempotent", "wanted_id"]
+__all__ = ["began_response", "idempotent", "once", "wanted_id"]
 
 MOST_CHARS = 255
 FORGET_S = 5.0
@@ -40,51 +40,75 @@ def idempotent(again: Again | None = None) -> Callable[[Handler], Handler]:
     """Decorator: makes a handler honour the header. Failed requests are not remembered.
 
     `again` makes the answer for the response that the first request began (`began_response`), even while it runs.
+    Handlers that read large bodies call `once` themselves.
     """
 
     def mark(handler: Handler) -> Handler:
         @functools.wraps(handler)
         async def marked(request: Request) -> Response:
-            name = request.headers.get(HEADER)
-            if name is None:
+            if HEADER not in request.headers:
                 return await handler(request)
-            if not 1 <= len(name) <= MOST_CHARS:
-                raise InvalidRequest(f"'{HEADER}' must have 1 to {MOST_CHARS} characters.", param=HEADER)
+            _check_key(request)
             services: Services = request.app.state.codeact
             # From now on, Starlette takes the body from here.
             body = request._body = await read_body(
                 request, services.settings.max_message_bytes, "CODEACT_MAX_MESSAGE_BYTES"
             )
-            keys, key = services.idempotency, (owner_of(request), request.url.path, name)
-            body_hash = hashlib.sha256(body).digest()
-            entry = keys.find(key, body_hash)
-            if entry is None:
-                entry = request.state.idempotency = keys.begin(key, body_hash)
-                shared = await _Shared.of(services, key, body_hash, entry)
-                try:
-                    response = await shared.earlier(request, again) if shared is not None else None
-                    if response is None:
-                        response = await handler(request)
-                except BaseException:
-                    if entry.response_id is None:
-                        keys.forget(key, entry)
-                        if shared is not None:
-                            await shared.forget()
-                    raise
-                keys.end(key, entry, response)
-                if shared is not None:
-                    await shared.end(response)
-                return response
-            if entry.response_id is not None and again is not None:
-                return await again(request, entry.response_id)
-            if entry.answer is not None:
-                status, content, media_type = entry.answer
-                return Response(content, status, media_type=media_type)
-            raise Conflict(entry.is_done)
+            return await _once(request, hashlib.sha256(body).digest(), functools.partial(handler, request), again)
 
         return marked
 
     return mark
+
+
+async def once(
+    request: Request, body_hash: Callable[[], Awaitable[bytes]], execute: Callable[[], Awaitable[Response]]
+) -> Response:
+    """Answers a request by `execute`, or if it is repeated with its key, as before.
+
+    `body_hash` computes a hash of what the request says. It is called only if there is a key.
+    """
+    if HEADER not in request.headers:
+        return await execute()
+    _check_key(request)
+    return await _once(request, await body_hash(), execute)
+
+
+def _check_key(request: Request) -> None:
+    if not 1 <= len(request.headers[HEADER]) <= MOST_CHARS:
+        raise InvalidRequest(f"'{HEADER}' must have 1 to {MOST_CHARS} characters.", param=HEADER)
+
+
+async def _once(
+    request: Request, body_hash: bytes, execute: Callable[[], Awaitable[Response]], again: Again | None = None
+) -> Response:
+    """Executes a request with a valid key, unless it is repeated."""
+    services: Services = request.app.state.codeact
+    keys, key = services.idempotency, (owner_of(request), request.url.path, request.headers[HEADER])
+    entry = keys.find(key, body_hash)
+    if entry is None:
+        entry = request.state.idempotency = keys.begin(key, body_hash)
+        shared = await _Shared.of(services, key, body_hash, entry)
+        try:
+            response = await shared.earlier(request, again) if shared is not None else None
+            if response is None:
+                response = await execute()
+        except BaseException:
+            if entry.response_id is None:
+                keys.forget(key, entry)
+                if shared is not None:
+                    await shared.forget()
+            raise
+        keys.end(key, entry, response)
+        if shared is not None:
+            await shared.end(response)
+        return response
+    if entry.response_id is not None and again is not None:
+        return await again(request, entry.response_id)
+    if entry.answer is not None:
+        status, content, media_type = entry.answer
+        return Response(content, status, media_type=media_type)
+    raise Conflict(entry.is_done)
 
 
 def began_response(request: Request, response_id: str) -> None:

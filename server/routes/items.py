@@ -1,5 +1,6 @@
 """`/v1/conversations/{id}/items`: lists, adds and deletes items of a conversation."""
 
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -21,6 +22,8 @@ from codeact.server.requests.parameters import checked, read_json, read_paramete
 from codeact.server.routes.conversations import ConversationObject, shape
 from codeact.server.routes.idempotency import idempotent
 from codeact.server.services import Services
+from codeact.server.transports.code_items import shown_items
+from codeact.server.transports.data_urls import items_as_asked
 from codeact.server.transports.standard_events import gets_ours
 from codeact.store import Store
 from codeact.store.checkpoint_record import CheckpointKey
@@ -41,6 +44,7 @@ class IncludeQuery(msgspec.Struct):
 async def list_items(request: Request) -> Response:
     """The conversation's items, page by page, newest first unless asked otherwise.
 
+    It has the items of code that the conversation's responses have when they are read with the same `include`.
     With `include=codeact:events`, a `codeact:checkpoint` follows the items of each response whose state is saved.
     """
     services: Services = request.app.state.codeact
@@ -52,10 +56,18 @@ async def list_items(request: Request) -> Response:
     if gets_ours(query.include):
         saved = {key.response_id: key for key in await store.checkpoints.keys_of(conversation_id, owner=owner)}
     items, has_more = await store.turns.items(
-        conversation_id, owner=owner, after=query.after, limit=query.limit, order=query.order, checkpoints=saved
+        conversation_id,
+        owner=owner,
+        after=query.after,
+        limit=query.limit,
+        order=query.order,
+        checkpoints=saved,
+        shows=shown_items(services.settings.code_items, query.include),
     )
     shown = [await _shown(item, store, owner=owner) if isinstance(item, CheckpointKey) else item for item in items]
-    return await document_response(listed([item for item in shown if item is not None], has_more=has_more))
+    page = [item for item in shown if item is not None]
+    page = await items_as_asked(page, query.include, partial(store.get_blob, owner=owner))
+    return await document_response(listed(page, has_more=has_more))
 
 
 async def _shown(key: CheckpointKey, store: Store, *, owner: str) -> CheckpointItem | None:
@@ -82,13 +94,13 @@ async def add_items(request: Request) -> Response:
 
 @operation(dict[str, Any], query=IncludeQuery)
 async def get_item(request: Request) -> Response:
-    """One item of the conversation."""
+    """One item of the conversation. Items of code need no `include` here, since their id asks for them."""
     services: Services = request.app.state.codeact
-    read_parameters(request, IncludeQuery)
+    query, owner = read_parameters(request, IncludeQuery), owner_of(request)
     store = await services.store.get()
-    item_id = request.path_params["item_id"]
-    conversation_id = request.path_params["conversation_id"]
-    return await document_response(await store.turns.item(conversation_id, item_id, owner=owner_of(request)))
+    item = await store.turns.item(request.path_params["conversation_id"], request.path_params["item_id"], owner=owner)
+    [shown] = await items_as_asked([item], query.include, partial(store.get_blob, owner=owner))
+    return await document_response(shown)
 
 
 @operation(ConversationObject)

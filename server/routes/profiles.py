@@ -136,6 +136,7 @@ async def read_shared(request: Request) -> Response:
 
 
 @operation(ProfileObject)
+@idempotent()
 async def copy(request: Request) -> Response:
     """Saves a copy for the caller, with the files if the link gives them, under another name if the name is taken.
 

@@ -1,5 +1,7 @@
 """`/v1/skills`, as defined by the standard: folders with a `SKILL.md` for the model, in versions."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import anyio
@@ -19,7 +21,8 @@ from codeact.server.requests.downloads import download_headers
 from codeact.server.requests.pages import listed
 from codeact.server.requests.parameters import checked, read_json, read_parameters
 from codeact.server.requests.ranges import FileResponse, blob_source
-from codeact.server.requests.uploads import uploaded_files
+from codeact.server.requests.uploads import form_hash, uploaded_files
+from codeact.server.routes.idempotency import once
 from codeact.server.services import Services
 from codeact.server.transports.anthropic_shapes import speaks_anthropic
 from codeact.skills.bundle import ARCHIVE_BYTES, MOST_FILES, SKILL_BYTES, Bundle, packed, read_files, read_zip
@@ -64,9 +67,11 @@ class SkillVersionObject(msgspec.Struct):
 async def create(request: Request) -> Response:
     """`POST /v1/skills`: stores a skill, as single files or as one zip archive, in the form's field `files`."""
     store, owner = await _store(request), owner_of(request)
-    bundle, _ = await _uploaded(request, store)
-    sha256 = await _stored(bundle, store, owner)
-    return json_response(_skill(await store.skills.create(bundle.name, bundle.description, sha256, owner=owner)))
+
+    async def make(bundle: Bundle, sha256: str, is_default: bool) -> Response:
+        return json_response(_skill(await store.skills.create(bundle.name, bundle.description, sha256, owner=owner)))
+
+    return await _uploaded(request, store, make)
 
 
 @operation(SkillVersionObject, upload=True)
@@ -74,12 +79,14 @@ async def create_version(request: Request) -> Response:
     """`POST /v1/skills/{id}/versions`: adds a version; with `default` true, it becomes the default."""
     store, owner, skill_id = await _store(request), owner_of(request), request.path_params["skill_id"]
     await store.skills.get(skill_id, owner=owner)
-    bundle, is_default = await _uploaded(request, store)
-    sha256 = await _stored(bundle, store, owner)
-    made = await store.skills.add_version(
-        skill_id, bundle.name, bundle.description, sha256, is_default=is_default, owner=owner
-    )
-    return json_response(_version(made))
+
+    async def make(bundle: Bundle, sha256: str, is_default: bool) -> Response:
+        made = await store.skills.add_version(
+            skill_id, bundle.name, bundle.description, sha256, is_default=is_default, owner=owner
+        )
+        return json_response(_version(made))
+
+    return await _uploaded(request, store, make)
 
 
 @operation(dict[str, Any], query=_Page)
@@ -174,8 +181,10 @@ async def _store(request: Request) -> Store:
     return await services.store.get()
 
 
-async def _uploaded(request: Request, store: Store) -> tuple[Bundle, bool]:
-    """The skill of the form, and whether it is to be the default version."""
+async def _uploaded(
+    request: Request, store: Store, make: Callable[[Bundle, str, bool], Awaitable[Response]]
+) -> Response:
+    """Stores the skill of the form, and answers by `make`: with the skill, its archive's SHA-256, and `default`."""
     services: Services = request.app.state.codeact
     owner = owner_of(request)
     await check_room(caller_of(request).accounts, store, services.disk)
@@ -183,7 +192,12 @@ async def _uploaded(request: Request, store: Store) -> tuple[Bundle, bool]:
         services.uploads.slot(owner),
         uploaded_files(request, SKILL_BYTES, most_files=MOST_FILES, fields={"default"}) as (files, values),
     ):
-        return await _bundle(files), values.get("default", "false").lower() == "true"
+
+        async def add() -> Response:
+            bundle = await _bundle(files)
+            return await make(bundle, await _stored(bundle, store, owner), values.get("default", "").lower() == "true")
+
+        return await once(request, partial(form_hash, files, values), add)
 
 
 async def _bundle(files: list[UploadFile]) -> Bundle:

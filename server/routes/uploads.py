@@ -1,5 +1,6 @@
 """`/v1/uploads`, as defined by the standard: a file in parts, so that a broken connection costs one part only."""
 
+from functools import partial
 from typing import Annotated, Literal
 
 import msgspec
@@ -14,14 +15,14 @@ from codeact.server.auth.caller import caller_of, owner_of
 from codeact.server.errors import json_response
 from codeact.server.openapi import operation
 from codeact.server.requests.parameters import checked, read_json
-from codeact.server.requests.uploads import UploadTooLarge, uploaded_form
+from codeact.server.requests.uploads import UploadTooLarge, form_hash, uploaded_form
 from codeact.server.routes.files import (
     ExpiresAfter,
     FileObject,
     Purpose,
     shape_of_file,
 )
-from codeact.server.routes.idempotency import idempotent
+from codeact.server.routes.idempotency import idempotent, once
 from codeact.server.services import Services
 from codeact.store import PendingUpload, UploadedFile
 from codeact.store.repositories.upload_parts import MOST_PARTS
@@ -104,8 +105,12 @@ async def add_part(request: Request) -> Response:
         services.uploads.slot(owner),
         uploaded_form(request, min(MOST_PART_BYTES, upload.size_bytes), field="data") as (file, _),
     ):
-        part_id = await store.upload_parts.add(upload_id, file.file, owner=owner)
-    return json_response(PartObject(id=part_id, upload_id=upload_id, created_at=int(upload.created_at)))
+
+        async def add() -> Response:
+            part_id = await store.upload_parts.add(upload_id, file.file, owner=owner)
+            return json_response(PartObject(id=part_id, upload_id=upload_id, created_at=int(upload.created_at)))
+
+        return await once(request, partial(form_hash, [file], {}), add)
 
 
 @operation(UploadObject, body=CompleteUpload)

@@ -9,6 +9,7 @@ from msgspec import Meta
 from codeact.dialect import Name
 from codeact.errors import InvalidRequest
 from codeact.events import JsonObjectFormat, JsonSchemaFormat
+from codeact.runs.client_tools import CustomTool, FunctionTool
 from codeact.runs.input_items import (
     FunctionCallItem,
     FunctionOutputItem,
@@ -21,7 +22,6 @@ from codeact.runs.input_items import (
     Part,
     Refusal,
 )
-from codeact.server.requests.client_tools import CustomTool, FunctionTool
 from codeact.server.requests.create import (
     AskedReasoning,
     AskedText,

@@ -1,40 +1,37 @@
 """Leaves items of code out of streams and responses, for clients that know only the five types of Open Responses.
 
 Open Responses has messages, function calls, their outputs, reasoning and compactions; a client that parses answers by
-its schema fails at `code_interpreter_call`. `gets_code` says which requests get these items.
+its schema fails at `code_interpreter_call`. `codeact.server.requests.code_items` says which requests get these items.
 """
 
 from bisect import bisect_left
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import aclosing
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from codeact import events as e
+from codeact.server.requests.code_items import CodeItems, gets_code
 from codeact.server.transports.standard_events import of_the_standard
 
-__all__ = ["CODE", "CodeItems", "fitting", "gets_code", "without_code", "without_code_items"]
+__all__ = ["fitting", "shown_items", "without_code", "without_code_items"]
 
 CODE = "code_interpreter_call"
-ASKING = frozenset({"codeact:events", "code_interpreter_call.outputs"})
-"""The values of `include` that ask for items of code."""
 
 
-CodeItems = Literal["auto", "always", "asked"]
+def shown_items(setting: CodeItems, include: Collection[str] | None) -> Callable[[e.Response, e.Item], bool]:
+    """A function that says whether a list with this `include` has an item: as a response that is read has it."""
+    known: dict[str, bool] = {}
 
+    def shows(response: e.Response, item: e.Item) -> bool:
+        if not isinstance(item, e.CodeInterpreterCall):
+            return True
+        if response.id not in known:
+            known[response.id] = gets_code(setting, response.tools, include, store=response.store)
+        return known[response.id]
 
-def gets_code(setting: CodeItems, tools: Collection[Any], include: Collection[str] | None, *, store: bool) -> bool:
-    """Whether the request with these tools and this `include` gets items of code.
-
-    `always`: every request. `asked`: only one that names the tool `code_interpreter`, its outputs or our own events.
-    `auto`: also one without tools, or with a tool that runs here, and one with `store: false`, since its client alone
-    keeps the code. So none are for a client whose only tools are its functions, as in Open Responses.
-    """
-    if setting == "always" or not ASKING.isdisjoint(include or ()):
-        return True
-    kinds = {tool.get("type") if isinstance(tool, dict) else None for tool in msgspec.to_builtins(list(tools))}
-    return "code_interpreter" in kinds or (setting == "auto" and (kinds != {"function"} or not store))
+    return shows
 
 
 def without_code_items(response: e.Response) -> e.Response:

@@ -1,20 +1,22 @@
 """Adapts a stream or a response to its request's `include`: our own events, items of code, images as data."""
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
+from typing import Any
 
 import msgspec
 
 from codeact import events as e
 from codeact.data_urls import data_url
 from codeact.errors import NotFound
-from codeact.server.transports.code_items import CodeItems, fitting, gets_code, without_code_items
+from codeact.server.requests.code_items import CodeItems, gets_code
+from codeact.server.transports.code_items import fitting, without_code_items
 from codeact.server.transports.standard_events import gets_ours
 from codeact.store import Blob
 from codeact.store.references import sha256_of
 
-__all__ = ["as_asked", "response_as_asked"]
+__all__ = ["as_asked", "items_as_asked", "response_as_asked"]
 
 ASKED = "codeact:data_urls"
 """The value of `include` that asks for images as `data:` URLs."""
@@ -52,14 +54,21 @@ async def response_as_asked(
     """The response for a request with this `include`."""
     if not gets_code(code, response.tools, include, store=response.store):
         response = without_code_items(response)
-    return await _with_data(response, get) if ASKED in (include or ()) else response
+    if ASKED not in (include or ()):
+        return response
+    return msgspec.structs.replace(response, output=await items_as_asked(response.output, include, get))
 
 
-async def _with_data(response: e.Response, get: Get) -> e.Response:
-    """A copy of the response with images instead of references. Raises what `get` raises, except `NotFound`."""
+async def items_as_asked(items: Sequence[Any], include: Collection[str] | None, get: Get) -> list[Any]:
+    """The items for a request with this `include`, as copies with images instead of references if it asks for them.
+
+    Raises what `get` raises, except `NotFound`.
+    """
+    if ASKED not in (include or ()):
+        return [*items]
     left = MOST_BYTES
-    output: list[e.Item] = []
-    for item in response.output:
+    output: list[Any] = []
+    for item in items:
         if isinstance(item, e.CodeInterpreterCall) and item.outputs:
             parts: list[e.LogsOutput | e.ImageOutput] = []
             for part in item.outputs:
@@ -68,7 +77,7 @@ async def _with_data(response: e.Response, get: Get) -> e.Response:
                 parts.append(part if url is None else e.ImageOutput(url))
             item = msgspec.structs.replace(item, outputs=parts)
         output.append(item)
-    return msgspec.structs.replace(response, output=output)
+    return output
 
 
 async def _frames_with_data(stream: AsyncGenerator[list[str], None], get: Get) -> AsyncGenerator[list[str], None]:

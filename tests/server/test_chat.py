@@ -168,6 +168,13 @@ def test_functions_of_the_client_are_called_from_code_and_go_on_with_their_value
     again = client.chat.completions.create(model="codeact", messages=history, tools=[WEATHER]).choices[0]
     assert again.message.content is not None
     assert "````text\n2\n````" in again.message.content
+    # A chat that was changed is read as it is: its code is in its text, and does not come from the stored one, too.
+    model_server.reply("Yes.")
+    history += [again.message.model_dump(exclude_none=True), user("sure?")]
+    history[0] = user("the sky?")
+    client.chat.completions.create(model="codeact", messages=history, tools=[WEATHER])
+    told = "\n".join(str(message["content"]) for message in model_server.requests[-1].messages)
+    assert (told.count("for city in ('Bern', 'Basel')"), told.count("print(len(sky))")) == (1, 1)
 
 
 def test_calls_are_streamed_with_their_index(client: OpenAI, model_server: ModelServer) -> None:

@@ -100,6 +100,55 @@ def test_what_a_retry_would_make_or_cost_again_is_made_once(
     assert post(client, f"once {path}", path, **body).json() == first.json()
 
 
+SKILL_MD = b"---\nname: greet\ndescription: How to greet.\n---\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "name", "data"),
+    [
+        ("/v1/files", "file", "a.txt", {"purpose": "user_data"}),
+        ("/v1/uploads/{upload}/parts", "data", "a.txt", {}),
+        ("/v1/containers/{container}/files", "file", "a.txt", {}),
+        ("/v1/skills", "files", "SKILL.md", {}),
+        ("/v1/skills/{skill}/versions", "files", "SKILL.md", {"default": "true"}),
+    ],
+)
+def test_a_form_that_is_sent_again_is_stored_once(
+    client: httpx.Client, path: str, field: str, name: str, data: dict[str, str]
+) -> None:
+    def made(path: str, **more: Any) -> str:
+        identifier: str = client.post(path, **more).raise_for_status().json()["id"]
+        return identifier
+
+    upload = {"filename": "a.txt", "bytes": 1_000, "mime_type": "text/plain", "purpose": "user_data"}
+    if "{upload}" in path:
+        path = path.format(upload=made("/v1/uploads", json=upload))
+    elif "{container}" in path:
+        path = path.format(container=made("/v1/containers", json={"name": "x"}))
+    elif "{skill}" in path:
+        path = path.format(skill=made("/v1/skills", files={"files": ("SKILL.md", SKILL_MD)}))
+
+    def send(content: bytes, key: str, boundary: str) -> httpx.Response:
+        # Clients choose another boundary for each attempt.
+        headers = {"Idempotency-Key": key, "Content-Type": f"multipart/form-data; boundary={boundary}"}
+        return client.post(path, data=data, files={field: (name, content)}, headers=headers)
+
+    first = send(SKILL_MD + b"Hello.", f"form {path}", "one").raise_for_status().json()
+    assert send(SKILL_MD + b"Hello.", f"form {path}", "two").json() == first
+    other = send(SKILL_MD + b"Goodbye.", f"form {path}", "three")
+    assert (other.status_code, other.json()["error"]["code"]) == (400, "idempotency_key_reused")
+    assert send(b"", "x" * 300, "four").json()["error"]["param"] == "Idempotency-Key"
+    assert send(SKILL_MD + b"Hello.", f"another {path}", "five").json()["id"] != first["id"]
+
+
+def test_an_archive_that_is_sent_again_is_imported_once(client: httpx.Client, model_server: ModelServer) -> None:
+    conversation_id = client.post("/v1/conversations", json={}).json()["id"]
+    archive = client.get(f"/v1/conversations/{conversation_id}/export", params={"format": "json"}).json()
+    first = post(client, "import", "/v1/conversations/import", **archive).raise_for_status().json()
+    assert post(client, "import", "/v1/conversations/import", **archive).json() == first
+    assert post(client, "import again", "/v1/conversations/import", **archive).json()["id"] != first["id"]
+
+
 def test_owners_do_not_see_each_others_keys_and_old_ones_make_room() -> None:
     keys = IdempotencyKeys()
     keys.begin(("ann", "/x", "k"), b"1")

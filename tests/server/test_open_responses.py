@@ -104,6 +104,9 @@ def test_items_of_code_reach_requests_that_may_know_them(
             model_server.reply("It is 42.")
             response = httpx.post(url, json={"input": "6*7?", **more}, trust_env=False, timeout=60).json()
             assert [item["type"] for item in response["output"]] == expected, more
+            if response["store"]:
+                listed = items_of(url, response, "&include=codeact:events" if "include" in more else "")
+                assert [item["type"] for item in listed][1:] == expected, more
     for method, path in (("GET", ""), ("POST", "/cancel")):
         read = httpx.request(method, f"{url}/{response['id']}{path}", trust_env=False, timeout=60).json()
         assert [item["type"] for item in read["output"]] == ["message"] * 2
@@ -111,6 +114,27 @@ def test_items_of_code_reach_requests_that_may_know_them(
     rest = httpx.get(f"{url}/{response['id']}", params=params, trust_env=False, timeout=60).text
     numbers = [json.loads(line[6:])["sequence_number"] for line in rest.splitlines() if line.startswith("data: {")]
     assert numbers == list(range(4, 4 + len(numbers)))
+
+
+def items_of(url: str, response: dict[str, Any], query: str) -> list[dict[str, Any]]:
+    """The items of the response's conversation."""
+    path = f"{url.removesuffix('responses')}conversations/{response['conversation']['id']}/items?order=asc{query}"
+    listed: list[dict[str, Any]] = httpx.get(path, trust_env=False, timeout=60).json()["data"]
+    return listed
+
+
+def test_pages_of_items_skip_the_code_that_the_response_hides(scripted: Running, model_server: ModelServer) -> None:
+    model_server.reset()
+    model_server.reply("I add.\n<execute>\nprint(6 * 7)\n</execute>")
+    model_server.reply("It is 42.")
+    url = f"{scripted.url}/v1/responses"
+    response = httpx.post(url, json={"input": "6*7?", "tools": [TOOL]}, trust_env=False, timeout=60).json()
+    everything = items_of(url, response, "&include=code_interpreter_call.outputs")
+    shown = [item for item in everything if item["type"] == "message"]
+    assert [item["type"] for item in everything] == ["message", "message", "code_interpreter_call", "message"]
+    for at, item in enumerate(everything):
+        rest = [each for each in everything[at + 1 :] if each in shown]
+        assert items_of(url, response, f"&after={item['id']}&limit=1") == rest[:1]
 
 
 def test_a_function_is_called_and_answered_without_items_of_code(scripted: Running, model_server: ModelServer) -> None:
@@ -137,3 +161,19 @@ def test_a_function_is_called_and_answered_without_items_of_code(scripted: Runni
     assert any("<execute>\nprint(get_weather())\n</execute>" in text for text in told)
     assert any("sun" in text for text in told)
     assert told[-2:] == ["Sunny.", "And?"]
+
+
+def test_a_client_that_gets_no_code_and_sends_its_history_back_has_the_model_read_the_code(
+    asking: Running, model_server: ModelServer
+) -> None:
+    model_server.reset()
+    for reply in ("I add.\n<execute>\nprint(11 * 11)\n</execute>", "It is 121.", "As I said."):
+        model_server.reply(reply)
+    url, asked = f"{asking.url}/v1/responses", {"role": "user", "content": "11*11?"}
+    first = httpx.post(url, json={"input": [asked]}, trust_env=False, timeout=60).json()["output"]
+    assert [item["type"] for item in first] == ["message", "message"]
+    further = {"role": "user", "content": "Sure?"}
+    httpx.post(url, json={"input": [asked, *first, further]}, trust_env=False, timeout=60).raise_for_status()
+    told = [str(message["content"]) for message in model_server.requests[-1].messages]
+    assert sum("<execute>\nprint(11 * 11)\n</execute>" in text for text in told) == 1
+    assert any(text.startswith("Observation:") and "121" in text for text in told)

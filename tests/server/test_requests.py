@@ -81,7 +81,6 @@ def test_what_we_cannot_do_is_refused_by_name(body: Any, param: str | None) -> N
         ({"reasoning": {"mode": "pro"}}, "reasoning.mode", "it takes standard"),
         ({"include": ["everything"]}, "include[0]", "reasoning.encrypted_content"),
         ({"tools": [{"type": "function", "name": "f", "async": True}]}, "tools[0].async", "it takes false"),
-        ({"tools": [{"type": "tool_search", "execution": "client"}]}, "tools[0].execution", "Send them in 'tools'"),
         ({"input": [{"type": "program"}]}, "input[0].type", "function_call_output"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt", "send 'instructions'"),
         (

@@ -254,7 +254,9 @@ def test_a_copy_of_a_conversation_has_nothing_to_run_again(
     copy: Any = client.post("/conversations/import", body=archive, cast_to=httpx.Response).json()
 
     def restarts(conversation_id: str) -> list[Any]:
-        items: Any = client.get(f"/conversations/{conversation_id}/items", cast_to=httpx.Response).json()
+        items: Any = client.get(
+            f"/conversations/{conversation_id}/items?include=codeact:events", cast_to=httpx.Response
+        ).json()
         return [item["codeact:restart"] for item in items["data"] if item["type"] == "code_interpreter_call"]
 
     assert restarts(first.conversation.id)[0]["code"] == "print(get_weather('Bern'))"

@@ -530,14 +530,14 @@ export interface NoticeEvent {
 export interface OutputItemAdded {
   type: "response.output_item.added";
   output_index: number;
-  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | ShellCall | ShellCallOutput | LocalShellCall | ApplyPatchCall | ApplyPatchCallOutput | Compaction | ApprovalRequest | CodeApprovalRequest;
+  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | ShellCall | ShellCallOutput | LocalShellCall | ToolSearchCall | ApplyPatchCall | ApplyPatchCallOutput | Compaction | ApprovalRequest | CodeApprovalRequest;
   sequence_number: number;
 }
 
 export interface OutputItemDone {
   type: "response.output_item.done";
   output_index: number;
-  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | ShellCall | ShellCallOutput | LocalShellCall | ApplyPatchCall | ApplyPatchCallOutput | Compaction | ApprovalRequest | CodeApprovalRequest;
+  item: Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | ShellCall | ShellCallOutput | LocalShellCall | ToolSearchCall | ApplyPatchCall | ApplyPatchCallOutput | Compaction | ApprovalRequest | CodeApprovalRequest;
   sequence_number: number;
 }
 
@@ -645,7 +645,7 @@ export interface Response {
   incomplete_details: IncompleteDetails | null;
   instructions: string | null;
   metadata: Record<string, string>;
-  output: (Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | ShellCall | ShellCallOutput | LocalShellCall | ApplyPatchCall | ApplyPatchCallOutput | Compaction | ApprovalRequest | CodeApprovalRequest)[];
+  output: (Message | Reasoning | CodeInterpreterCall | FunctionCall | CustomToolCall | McpCall | McpListTools | ShellCall | ShellCallOutput | LocalShellCall | ToolSearchCall | ApplyPatchCall | ApplyPatchCallOutput | Compaction | ApprovalRequest | CodeApprovalRequest)[];
   conversation: ConversationRef | null;
   previous_response_id: string | null;
   background: boolean;
@@ -845,6 +845,29 @@ export interface TokenLogprob {
   top_logprobs: TopLogprob[];
 }
 
+export interface ToolSearchCall {
+  type: "tool_search_call";
+  id: string;
+  call_id: string;
+  name: string;
+  namespace: string;
+  "codeact:code_item_id": string | null;
+  status: "completed" | "in_progress" | "incomplete";
+  arguments: Record<string, unknown>;
+  execution: "client";
+}
+
+export interface ToolSearchOutput {
+  type: "tool_search_output";
+  id: string;
+  call_id: string;
+  "codeact:output": string;
+  status: "completed";
+  "codeact:is_error": boolean;
+  tools: unknown[];
+  execution: "client";
+}
+
 export interface TopLogprob {
   token: string;
   logprob: number;
@@ -921,6 +944,7 @@ export type Event =
 export type Input =
   | InputMessage
   | FunctionCallOutput
+  | ToolSearchOutput
   | Compaction
   | Approval
   | CodeApproval;
@@ -936,6 +960,7 @@ export type Item =
   | ShellCall
   | ShellCallOutput
   | LocalShellCall
+  | ToolSearchCall
   | ApplyPatchCall
   | ApplyPatchCallOutput
   | Compaction

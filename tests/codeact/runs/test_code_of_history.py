@@ -74,3 +74,16 @@ def test_blocks_of_what_the_client_left_out_are_left_out() -> None:
     ]
     assert with_code(SENT[-1:], STORED) == SENT[-1:]
     assert with_code(SENT, []) == SENT
+
+
+def test_code_in_the_text_of_a_chat_does_not_come_twice() -> None:
+    text = "I look.\n````python\nprint(f(1))\n````"
+    chat: list[Input] = [said("user", "other words"), said("assistant", text), *SENT[2:]]
+    assert texts(with_code(chat, STORED)) == [
+        *texts(chat)[:4],
+        ("assistant", "<execute>\ny = 3\n</execute>"),
+        ("developer", "Observation: (no output)"),
+        *texts(chat)[4:],
+    ]
+    unfinished: list[Input] = [said("assistant", "````python\nprint(f(1))"), *SENT[2:]]
+    assert ("assistant", "<execute>\nprint(f(1))\n</execute>") in texts(with_code(unfinished, STORED))

@@ -156,7 +156,7 @@ def test_too_many_functions_are_refused_before_all_are_read() -> None:
 def test_functions_with_too_many_arguments_together_are_refused() -> None:
     parameters = {"type": "object", "properties": {f"a{at}": {} for at in range(100)}}
     tools = [{"type": "function", "name": f"f{at}", "parameters": parameters} for at in range(26)]
-    with pytest.raises(InvalidRequest, match="have 2,600 arguments, and 2,500 are the most"):
+    with pytest.raises(InvalidRequest, match="have more than 2,500 arguments"):
         functions_of(tools)
     assert len(functions_of(tools[:25])) == 25
 

@@ -5,7 +5,17 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-__all__ = ["CustomTool", "FunctionTool", "NamespaceTool", "ProgrammaticTool", "ToolSearchTool"]
+from codeact.errors import InvalidRequest
+
+__all__ = [
+    "CustomTool",
+    "FunctionTool",
+    "LoadedTool",
+    "NamespaceTool",
+    "ProgrammaticTool",
+    "ToolSearchTool",
+    "check_callers",
+]
 
 Callers = list[Literal["direct", "programmatic"]]
 
@@ -57,15 +67,28 @@ class NamespaceTool(msgspec.Struct, tag="namespace", forbid_unknown_fields=True)
 
 
 class ToolSearchTool(msgspec.Struct, tag="tool_search", forbid_unknown_fields=True):
-    """Search for functions, which code has as `search_tools()` when their descriptions do not fit into the prompt.
+    """Search for functions. Code has one as `search_tools()` when their descriptions do not fit into the prompt.
 
-    A search by the client is not supported, since the server has all the functions of a request.
+    With the `execution` `client`, code also has `tool_search()`, which the client answers: with functions that code can
+    call from then on. `description` and `parameters` (a JSON schema) are those of this function.
     """
 
-    execution: Literal["server"] | None = None
-    description: None = None
-    parameters: None = None
+    execution: Literal["server", "client"] | None = None
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+LoadedTool = FunctionTool | CustomTool | NamespaceTool
+"""What a client's search for tools can find."""
 
 
 class ProgrammaticTool(msgspec.Struct, tag="programmatic_tool_calling", forbid_unknown_fields=True):
     """Code calls functions, which is how this server always calls them."""
+
+
+def check_callers(callers: Callers | None, place: str) -> None:
+    """Raises `InvalidRequest`, which names `place`, for a tool that code may not call."""
+    if callers and "programmatic" not in callers:
+        raise InvalidRequest(
+            "Only code calls functions here; add 'programmatic' to 'allowed_callers'.", param=f"{place}.allowed_callers"
+        )
