@@ -264,7 +264,8 @@ def test_a_client_that_leaves_ends_the_verification(
     with httpx.stream(
         "POST", f"{scripted.url}/v1/responses/{response.id}/codeact:verify", params={"stream": "true"}, timeout=120
     ) as stream:
-        next(line for line in stream.iter_lines() if '"block":2' in line)
+        lines = stream.iter_lines()  # While this is referred to, the stream stays open.
+        next(line for line in lines if '"block":2' in line)
         assert sandboxes() == [True]
     until(lambda: sandboxes() == [])
     assert httpx.get(f"{scripted.url}/v1/responses/{response.id}/codeact:verify").status_code == 404
