@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from typing import Any
 
 import docker
 import openai
@@ -15,10 +16,12 @@ from openai.types.responses import Response
 
 from sandbox_pool.backends.docker.containers import SANDBOX
 from sandbox_pool.backends.docker.engine import DEFAULT_ENGINE
+from sandbox_pool.backends.docker.image import ensure_image
+from tests.docker.own_engine import own_engine
 from tests.model_server import ModelServer
-from tests.needs import LONG, leaks_of_the_sdk, missing
+from tests.needs import LONG, leaks_of_the_sdk, missing, only_long
 from tests.server import waiting_code
-from tests.server.conftest import Running
+from tests.server.conftest import Running, running, settings_of
 from tests.server.test_approvals import call_request, code_request, decision, until, waiting
 from tests.server.test_functions import calls, logs, output, run_code
 from tests.server.waiting_code import ask, notices, settle, start
@@ -147,4 +150,58 @@ def test_what_waits_survives_the_death_of_the_engine_and_goes_on_from_its_state(
             second = ask(client, "calls", previous_response_id=first.id, input=[answer])
             assert logs(second) == shown
             assert ("kernel_restored" in notices(second)) is (shown == "got 2\n")
+        assert waiting(client) == []
+
+
+@pytest.mark.long
+@only_long
+def test_what_waits_survives_kill_9_of_the_engine_itself(tmp_path: Path, model_server: ModelServer) -> None:
+    """The engine is one of the test's own. Its containers live on until it starts again, and then it ends them."""
+    with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        with closing(docker.APIClient(version="auto")) as shared:
+            image = ensure_image(shared, None, print)
+        own = stack.enter_context(own_engine(image))
+        patch.setenv("DOCKER_HOST", own.host)
+        stack.enter_context(leaks_of_the_sdk())
+
+        def make_server(**settings: Any) -> Running:
+            return stack.enter_context(running(settings_of(tmp_path / "data", **settings)))
+
+        server = start(make_server, model_server, tmp_path, sandbox="docker")
+        client = stack.enter_context(
+            openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=120, max_retries=0)
+        )
+        of_call = wait_for(client, server, model_server, "sums.add(a=1, b=2)", "calls")
+        meanwhile = wait_for(client, server, model_server, "get_weather('Bern')")
+        of_value = wait_for(client, server, model_server, "get_weather('Bern')")
+        model_server.reset()
+        run_code(model_server, "n = 3")
+        went_first = ask(client)
+        settle(server, went_first)
+        model_server.reset()
+        run_code(model_server, "print('approved', n)")
+        of_code = ask(client, "code", previous_response_id=went_first.id)
+        sandboxes = [each.living for each in server.state.workspaces._workspaces.values() if each.living is not None]
+
+        def answered(first: Response, answer: Any) -> Response:
+            model_server.reset()
+            model_server.reply("Done.")
+            return ask(client, "calls", previous_response_id=first.id, input=[answer])
+
+        own.kill()
+        assert {each["response_id"] for each in waiting(client)} == {
+            each.id for each in (of_call, meanwhile, of_value, of_code)
+        }
+        went_on = answered(meanwhile, output(calls(meanwhile)[0], "fine"))
+        assert (logs(went_on), notices(went_on)) == ("got 2\n", [])
+        own.start_again()
+        until(lambda: not any(sandbox.alive for sandbox in sandboxes))
+        for first, answer in (
+            (of_call, decision(call_request(of_call))),
+            (of_value, output(calls(of_value)[0], "fine")),
+        ):
+            second = answered(first, answer)
+            assert (logs(second), notices(second)) == ("got 2\n", ["kernel_restored"])
+        assert logs(answered(of_code, decision(code_request(of_code)))) == "approved 3\n"
         assert waiting(client) == []
