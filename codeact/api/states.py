@@ -80,7 +80,7 @@ def _saving(store: RunStore, checkpoints: "Checkpoints | None") -> "tuple[Store,
 
 
 def _of_record(record: "CheckpointRecord") -> Checkpoint:
-    from codeact.workspaces.checkpoints import manifest_of
+    from codeact.workspaces.checkpoint_contents import manifest_of
 
     manifest = manifest_of(record)
     names = [each.name for each in manifest.names()]

@@ -11,8 +11,10 @@ from codeact.observations.kernel_state import RestoredState, restored_state
 from codeact.runs.resume_points import ResumePoint
 from codeact.store import Store
 from codeact.store.checkpoint_record import CheckpointRecord
-from codeact.workspaces.checkpoints import Checkpoints, Rebuild, UnreadableCheckpoint, manifest_of, read_manifest
+from codeact.workspaces.checkpoint_contents import UnreadableCheckpoint, manifest_of, read_manifest
+from codeact.workspaces.checkpoints import Checkpoints
 from codeact.workspaces.options import ALL_HAVE, ContainerOptions
+from codeact.workspaces.restoration import Rebuild
 from codeact.workspaces.workspace import Workspace
 from sandbox_pool.checkpoint import Unsaved
 from sandbox_pool.logs import Logger

@@ -24,7 +24,8 @@ from codeact.store.whole_text import GetBlob, whole_text
 from codeact.tools.client_search import value_for_code
 from codeact.tools.function import FunctionError
 from codeact.tools.toolbox import functions_of
-from codeact.workspaces.checkpoints import Checkpoints, read_manifest
+from codeact.workspaces.checkpoint_contents import read_manifest
+from codeact.workspaces.checkpoints import Checkpoints
 from codeact.workspaces.options import ALL_HAVE, ContainerOptions
 from codeact.workspaces.suspended import MOST_ERROR_CHARS, unanswered, undecided
 from codeact.workspaces.workspace import Workspace

@@ -1,14 +1,13 @@
-"""Takes checkpoints of conversations' sandboxes in the background, stores them, and restores them into fresh ones.
+"""Takes checkpoints of conversations' sandboxes in the background, and stores them.
 
 The server never reads what a checkpoint's parts contain: sandboxes write them, and sandboxes read them.
 """
 
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 import anyio
@@ -16,20 +15,20 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from codeact.component import Component
-from codeact.concurrency.offloop import off_loop
-from codeact.errors import CodeActError, NotFound, StoreError
-from codeact.events import CheckpointItem, CheckpointRestored, NotRestored
+from codeact.errors import CodeActError, StoreError
 from codeact.ids import new_id
 from codeact.store import Store
 from codeact.store.checkpoint_record import CheckpointRecord
+from codeact.workspaces.checkpoint_parts import Parts
 from codeact.workspaces.files_before import files_as_before
-from codeact.workspaces.workspace import FreshSandboxNeeded, Restore, Workspace
+from codeact.workspaces.restoration import FindRebuild, Rebuild, Restoration, no_rebuild
+from codeact.workspaces.workspace import Restore, Workspace
 from sandbox_pool import Sandbox
-from sandbox_pool.checkpoint import Manifest, Restored, StateLimits, Unsaved, encode_manifest, to_manifest
-from sandbox_pool.errors import QuotaExceeded, SandboxBusy, SandboxError
+from sandbox_pool.checkpoint import Manifest, StateLimits, Unsaved
+from sandbox_pool.errors import SandboxBusy, SandboxError
 from sandbox_pool.logs import Logger
 
-__all__ = ["Checkpoints", "Point", "Rebuild", "UnreadableCheckpoint", "manifest_of", "read_item", "read_manifest"]
+__all__ = ["Checkpoints", "Point"]
 
 log = Logger(__name__)
 
@@ -38,50 +37,6 @@ CAPTURE_S = 1.0
 AT_ONCE, AT_ONCE_OF_OWNER = 3, 2
 """How many checkpoints a server takes at a time: of all owners, and of one, whose code can make them last long."""
 CLOSE_S, DISCARD_S = 4.0, 2.0
-MOST_REPORTED, NAME_CHARS = 200, 200
-"""How many names the event of a restoration lists, and how much of each and of its reason."""
-BATCH_BYTES, BATCH_PARTS = 2_000_000, 200
-"""How much of a checkpoint is in memory before it is stored."""
-
-
-class UnreadableCheckpoint(CodeActError):
-    """A newer version of the server stored the checkpoint, or it is damaged."""
-
-    code = "checkpoint_unreadable"
-    status = 409
-
-
-def manifest_of(record: CheckpointRecord) -> Manifest:
-    """Returns what the checkpoint holds. Raises `UnreadableCheckpoint`."""
-    try:
-        return to_manifest(record.manifest)
-    except ValueError:
-        raise UnreadableCheckpoint(f"This version of the server cannot read the checkpoint '{record.id}'.") from None
-
-
-async def read_manifest(record: CheckpointRecord) -> Manifest:
-    """Like `manifest_of`; a large manifest is decoded off the event loop."""
-    return await off_loop(len(record.manifest), manifest_of, record)
-
-
-async def read_item(record: CheckpointRecord) -> CheckpointItem:
-    """The checkpoint as an item of its conversation; a large manifest is decoded off the event loop."""
-    return await off_loop(len(record.manifest), _item, record)
-
-
-def _item(record: CheckpointRecord) -> CheckpointItem:
-    """Returns the checkpoint as an item of its conversation. Raises `UnreadableCheckpoint`."""
-    manifest = manifest_of(record)
-    return CheckpointItem(
-        id=record.id,
-        response_id=record.response_id,
-        container_id=record.container_id,
-        created_at=int(record.created_at),
-        bytes=record.size_bytes,
-        names=len(manifest.names()) + len(manifest.imports) + sum(each.rerun for each in manifest.sources),
-        not_saved=len(manifest.unsaved),
-        files=len(manifest.files),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,30 +51,6 @@ class Point:
     response_id: str
     room_bytes: Callable[[], float] = lambda: math.inf
     before: str | None = None
-
-
-class Rebuild(Protocol):
-    """Makes a checkpoint's state again, with the `names` that it could not save, by running `blocks` blocks again."""
-
-    @property
-    def names(self) -> tuple[str, ...]: ...
-
-    @property
-    def blocks(self) -> int: ...
-
-    async def run(self, sandbox: Sandbox) -> None:
-        """Gives a fresh sandbox the state. Raises `CodeActError` or `SandboxError`; the sandbox is of no use then."""
-
-
-FindRebuild = Callable[[CheckpointRecord, Manifest, int], Awaitable[Rebuild | None]]
-"""Returns how to make again what a checkpoint could not save; None if that is not certain. Raises `StoreError`.
-
-The number is how many answers its branch has.
-"""
-
-
-async def _no_rebuild(record: CheckpointRecord, manifest: Manifest, answers: int) -> Rebuild | None:
-    return None
 
 
 class Checkpoints:
@@ -137,7 +68,7 @@ class Checkpoints:
         keep: int,
         limits: StateLimits,
         is_low: Callable[[], bool],
-        find_rebuild: FindRebuild = _no_rebuild,
+        find_rebuild: FindRebuild = no_rebuild,
     ) -> None:
         self._tasks = tasks
         self.store = store
@@ -160,7 +91,7 @@ class Checkpoints:
         keep: int,
         limits: StateLimits,
         is_low: Callable[[], bool] = lambda: False,
-        find_rebuild: FindRebuild = _no_rebuild,
+        find_rebuild: FindRebuild = no_rebuild,
     ) -> AsyncIterator["Checkpoints"]:
         """Takes checkpoints until the `with` block ends; then those under way have 4 seconds to be stored."""
         async with anyio.create_task_group() as tasks:
@@ -238,27 +169,8 @@ class Checkpoints:
             await done.wait()
 
     def restoring(self, record: CheckpointRecord, workspace: Workspace, rebuild: Rebuild | None = None) -> Restore:
-        """Returns a function that restores the checkpoint into a fresh sandbox of this workspace.
-
-        With `rebuild`, its first call tries that. If it fails, it raises `FreshSandboxNeeded`, and the next call
-        restores what was saved.
-        """
-        failures: list[str] = []
-
-        async def restore(sandbox: Sandbox) -> None:
-            if rebuild is None or failures:
-                await self._restore(record, workspace, sandbox, rebuild, failures)
-                return
-            try:
-                await self._rebuild(record, workspace, sandbox, rebuild)
-            except (CodeActError, SandboxError) as error:
-                log.info("state not made again by its blocks", response=record.response_id, reason=error.message)
-                failures.append(error.message)
-                raise FreshSandboxNeeded(error.message) from None
-
-        return restore
-
-    # ---- taking ----------------------------------------------------------------------------------------
+        """Returns what brings the checkpoint into a fresh sandbox of this workspace; see `Restoration`."""
+        return Restoration(self.store, record, workspace, rebuild)
 
     async def _supervised(
         self,
@@ -304,7 +216,7 @@ class Checkpoints:
             return
         before = workspace.since(sandbox)
         for since in [before, None] if before is not None else [None]:
-            parts = _Parts(store, _record(sandbox, workspace, point), point.room_bytes)
+            parts = Parts(store, _record(sandbox, workspace, point), point.room_bytes)
             try:
                 if await self._stored(sandbox, since, parts, workspace, captured):
                     await store.checkpoints.prune(point.conversation_id, keep=self._keep)
@@ -320,7 +232,7 @@ class Checkpoints:
         self,
         sandbox: Sandbox,
         since: Manifest | None,
-        parts: "_Parts",
+        parts: Parts,
         workspace: Workspace,
         captured: Callable[[], None],
     ) -> bool:
@@ -344,146 +256,6 @@ class Checkpoints:
             return False
         workspace.saved(sandbox, manifest)
         return True
-
-    # ---- restoring -------------------------------------------------------------------------------------
-
-    async def _rebuild(
-        self, record: CheckpointRecord, workspace: Workspace, sandbox: Sandbox, rebuild: Rebuild
-    ) -> None:
-        """Makes the state of the checkpoint again. Raises `CodeActError` and `SandboxError`."""
-        _check_owner(record, workspace)
-        began_at = time.monotonic()
-        manifest = await read_manifest(record)
-        await rebuild.run(sandbox)
-        seconds = time.monotonic() - began_at
-        log.info("state made again by its blocks", sandbox=sandbox.id, response=record.response_id, seconds=seconds)
-        files = tuple(file.path for file in manifest.files)
-        made = Restored(tuple(each.name for each in manifest.names()), files, rebuild.names, (), seconds)
-        self._note_restored(record, workspace, sandbox, manifest, (), await read_item(record), made)
-
-    def _note_restored(
-        self,
-        record: CheckpointRecord,
-        workspace: Workspace,
-        sandbox: Sandbox,
-        manifest: Manifest,
-        failed: Sequence[Unsaved],
-        item: CheckpointItem,
-        restored: Restored,
-    ) -> None:
-        workspace.state_id = record.before or record.response_id
-        workspace.restored(sandbox, manifest, record.placed, failed, _restored_event(item, sandbox, restored))
-
-    async def _restore(
-        self,
-        record: CheckpointRecord,
-        workspace: Workspace,
-        sandbox: Sandbox,
-        rebuild: Rebuild | None = None,
-        failures: Sequence[str] = (),
-    ) -> None:
-        """Restores the checkpoint. Raises `SandboxError` and `StoreError`, and `NotFound` for another owner's.
-
-        `failures` say why `rebuild` has failed.
-        """
-        _check_owner(record, workspace)
-        store = await self.store.get()
-
-        async def fetch(sha256: str) -> bytes:
-            try:
-                return (await store.get_blob(sha256, owner=workspace.owner)).data
-            except NotFound:
-                raise LookupError(sha256) from None
-
-        manifest = await read_manifest(record)
-        restored = await sandbox.restore(manifest, fetch)
-        log.info("checkpoint restored", sandbox=sandbox.id, response=record.response_id, seconds=restored.seconds)
-        known = set(manifest.unsaved)
-        failed = [each for each in restored.unsaved if each not in known]
-        if rebuild is not None:
-            why = f"; its code ran again without success: {' '.join(failures)}"[:500]
-            failed += [Unsaved(each.name, each.type, each.reason[:400] + why) for each in manifest.unsaved]
-        self._note_restored(record, workspace, sandbox, manifest, failed, await read_item(record), restored)
-
-
-def _check_owner(record: CheckpointRecord, workspace: Workspace) -> None:
-    if record.owner != workspace.owner:
-        raise NotFound(f"There is no checkpoint '{record.id}'.", param="checkpoint_id")
-
-
-def _with_manifest(record: CheckpointRecord, manifest: Manifest) -> CheckpointRecord:
-    return replace(
-        record,
-        manifest=encode_manifest(manifest),
-        parts=tuple(sorted(manifest.parts())),
-        size_bytes=manifest.total_bytes,
-    )
-
-
-class _Parts:
-    """Stores the parts of one checkpoint, a few megabytes at a time, and makes it valid at the end."""
-
-    def __init__(self, store: Store, record: CheckpointRecord, room_bytes: Callable[[], float]) -> None:
-        self._checkpoints = store.checkpoints
-        self._record = record
-        self._room_bytes = room_bytes
-        self._waiting: dict[str, bytes] = {}
-        self._waiting_bytes = self._new_bytes = 0
-        self._has_begun = self._is_complete = False
-
-    @property
-    def response_id(self) -> str:
-        return self._record.response_id
-
-    @property
-    def is_before_code(self) -> bool:
-        return self._record.before is not None
-
-    @property
-    def state_id(self) -> str:
-        return self._record.before or self._record.response_id
-
-    async def put(self, sha256: str, content: bytes) -> None:
-        """Stores a part, or keeps it until enough of them wait. Raises `QuotaExceeded` and `StoreError`."""
-        self._new_bytes += len(content)
-        if self._new_bytes > self._room_bytes():
-            raise QuotaExceeded("The owner keeps as many bytes as they may (stored_mb).")
-        self._waiting[sha256] = content
-        self._waiting_bytes += len(content)
-        if self._waiting_bytes >= BATCH_BYTES or len(self._waiting) >= BATCH_PARTS:
-            await self._flush()
-
-    async def complete(self, manifest: Manifest) -> bool:
-        """Makes the checkpoint valid. Returns False if parts of an earlier checkpoint are not stored any more."""
-        await self._flush()
-        self._record = await anyio.to_thread.run_sync(_with_manifest, self._record, manifest)
-        self._is_complete = await self._checkpoints.complete(self._record)
-        return self._is_complete
-
-    async def discard_incomplete(self) -> None:
-        if self._has_begun and not self._is_complete:
-            await self._checkpoints.discard(self._record.id)
-
-    async def _flush(self) -> None:
-        if not self._has_begun:
-            self._has_begun = True
-            await self._checkpoints.begin(self._record)
-        waiting, self._waiting, self._waiting_bytes = self._waiting, {}, 0
-        if waiting:
-            await self._checkpoints.put_parts(self._record.id, waiting, owner=self._record.owner)
-
-
-def _restored_event(checkpoint: CheckpointItem, sandbox: Sandbox, restored: Restored) -> CheckpointRestored:
-    """The event of a restoration, with as many names as a notice has."""
-    return CheckpointRestored(
-        checkpoint=checkpoint,
-        container_id=sandbox.id,
-        seconds=round(restored.seconds, 3),
-        rerun=[name[:NAME_CHARS] for name in restored.rerun[:MOST_REPORTED]],
-        not_restored=[
-            NotRestored(each.name[:NAME_CHARS], each.reason[:NAME_CHARS]) for each in restored.unsaved[:MOST_REPORTED]
-        ],
-    )
 
 
 def _without_later_files(manifest: Manifest, asked_ns: int) -> Manifest:

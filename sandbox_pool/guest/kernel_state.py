@@ -17,23 +17,24 @@ import os
 import random
 import signal
 import sys
+from functools import partial
 from typing import Any
 
 from kernel_state_pages import Pages  # type: ignore[import-not-found]
-from kernel_state_process import running_beside  # type: ignore[import-not-found]
+from kernel_state_process import beside_the_code  # type: ignore[import-not-found]
 from kernel_state_settings import Settings  # type: ignore[import-not-found]
 from kernel_text import words  # type: ignore[import-not-found]
 
 __all__ = ["States"]
 
-PIECE_BYTES = 1_000_000
+PIECE_BYTES, MOST_PIECES = 1_000_000, 8
 PIPE_BYTES = 1_048_576
 NO_CLOUDPICKLE = (
     "the sandbox has no cloudpickle, which saves variables: build its image with docker/sandbox.Dockerfile, or"
     " `pip install cloudpickle` into the Python that runs local sandboxes"
 )
 NICE = 15
-PAUSE_S = 2.0
+PAUSE_S, GRACE_S = 2.0, 0.02
 CLOSED = {"status": "failed", "reason": "there is no checkpoint in progress"}
 
 
@@ -48,6 +49,9 @@ class States:
         self._child: Any = None
         self._pipe: Any = None
         self._control_loop: Any = None
+        self._paused = 0
+        """How many blocks have begun since the fork was stopped; 0 if it is not."""
+        self._waiting: Any = None
         self._restoration: Any = None
         self._problem = None
 
@@ -113,13 +117,14 @@ class States:
     def _save(self, content, buffers):
         from kernel_state_save import save
 
+        # What the fork can do as well is not done here: the next block waits for it.
         self._end()
-        known = {buffers[0][start : start + 32] for start in range(0, len(buffers[0]), 32)} if buffers else set()
+        known = buffers[0] if buffers else b""
         # Python seeds this generator anew in each fork.
         random_state = random.getstate()
-        unchanged = self._pages.unchanged()
-        beside = running_beside(self._pages.threads, self._pages.processes())
+        beside = beside_the_code(self._pages.threads, self._pages.processes())
         self._pages.begin_table()
+        unchanged = partial(self._pages.unchanged, self._pages.look())
         reading, writing = os.pipe()
         with contextlib.suppress(OSError):
             fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
@@ -154,7 +159,7 @@ class States:
         return {"status": "ok"}
 
     def _pass_on(self, loop, answer):
-        """Answers with what the fork writes next, as soon as it has written something."""
+        """Answers with what the fork writes next, as soon as it has written something and no block begins."""
         if self._pipe is None:
             answer(CLOSED)
             return
@@ -162,6 +167,9 @@ class States:
 
         def readable():
             loop.remove_reader(pipe)
+            if self._paused:
+                self._waiting = wait
+                return
             pieces, size = [], 0
             os.set_blocking(pipe, False)
             while size < PIECE_BYTES:
@@ -174,11 +182,17 @@ class States:
                 pieces.append(piece)
                 size += len(piece)
             if pieces:
-                answer({"status": "ok"}, b"".join(pieces))
+                answer({"status": "ok"}, *(pieces if len(pieces) <= MOST_PIECES else [b"".join(pieces)]))
             else:
                 answer({"status": "failed", "reason": self._end_of_child()})
 
-        loop.add_reader(pipe, readable)
+        def wait():
+            if self._pipe == pipe:
+                loop.add_reader(pipe, readable)
+            else:
+                answer(CLOSED)
+
+        wait()
 
     def _end_of_child(self):
         killed = self._kernel.memory_kills.new()
@@ -191,18 +205,42 @@ class States:
         pipe, self._pipe = self._pipe, None
         if pipe is not None:
             os.close(pipe)
+        self._paused = 0
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting()
         child, self._child = self._child, None
         if child is not None:
             self._pages.finished(child, complete=complete)
 
     def pause(self):
-        """Stops the fork for PAUSE_S while a block begins, which would share the processor's time with it."""
-        self._signal(signal.SIGSTOP)
+        """Stops the fork, and what passes its bytes on, while a block begins: they would share its processor's time.
+
+        They go on PAUSE_S later at the latest.
+        """
         if self._child is not None and self._control_loop is not None:
-            self._control_loop.call_soon_threadsafe(self._control_loop.call_later, PAUSE_S, self.resume)
+            self._paused += 1
+            self._signal(signal.SIGSTOP)
+            self._go_on_later(PAUSE_S, None)
 
     def resume(self):
+        """Lets them go on once the answer to the block is on its way, unless the next block has begun."""
+        if self._paused:
+            self._go_on_later(GRACE_S, self._paused)
+
+    def _go_on_later(self, seconds, pauses):
+        loop = self._control_loop
+        loop.call_soon_threadsafe(loop.call_later, seconds, self._go_on, self._child, pauses)
+
+    def _go_on(self, child, pauses):
+        """Lets them go on, in the thread of the control channel, unless there have been other `pauses` since."""
+        if child != self._child or pauses not in (None, self._paused):
+            return
+        self._paused = 0
         self._signal(signal.SIGCONT)
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting()
 
     def _signal(self, number):
         child = self._child
@@ -228,6 +266,12 @@ class States:
 
 def _settle_in(reading):
     """Makes this fork one that ends with the kernel, yields the processor to it, and is killed first for memory."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(NICE)
+        # Linux lets a thread that wakes wait for the end of another one's time slice, of whatever niceness, but not for
+        # that of an idle process. Where the processors have no time to spare, that would never get any.
+        if os.getloadavg()[0] < (os.cpu_count() or 1):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
@@ -241,7 +285,5 @@ def _settle_in(reading):
     sys.stdout = sys.stderr = open(nowhere, "w", errors="replace")  # noqa: SIM115
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-    with contextlib.suppress(OSError):
-        os.nice(NICE)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")

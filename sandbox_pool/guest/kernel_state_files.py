@@ -5,6 +5,7 @@
 
 # mypy: allow-untyped-defs, allow-untyped-calls
 
+import contextlib
 import os
 import stat
 import time
@@ -16,6 +17,8 @@ from kernel_text import encodable  # type: ignore[import-not-found]
 __all__ = ["changed_files", "empty_directories", "write_file"]
 
 FILES, DIRECTORIES, DEPTH = 10_000, 1_000, 32
+ENTRIES = 100_000
+"""How many entries of directories are looked at."""
 SAFE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 CACHES = ("__pycache__", ".cache", ".ipython", ".ipynb_checkpoints")
 
@@ -29,7 +32,7 @@ def changed_files(workspace, blob_of_file, ends_at):
         if len(unsaved) < FILES:
             unsaved.append({"name": encodable(path)[:4_000] or ".", "type": kind, "reason": reason})
 
-    for path, status in _walk(workspace, "", DEPTH, skip):
+    for path, status in _walk(workspace, "", DEPTH, skip, [ENTRIES]):
         if len(found) >= FILES:
             skip(path, "file", f"there are more than {FILES:,} files")
         elif time.monotonic() > ends_at:
@@ -52,13 +55,19 @@ def changed_files(workspace, blob_of_file, ends_at):
     return found, unsaved
 
 
-def _walk(workspace, prefix, depth, skip):
+def _walk(workspace, prefix, depth, skip, left):
+    """Yields the path and the status of each regular file. `left` has how many entries may be looked at."""
     try:
         entries = sorted(os.scandir(os.path.join(workspace, prefix)), key=lambda entry: entry.name)
     except OSError as error:
         skip(prefix, "directory", f"it cannot be read: {error.strerror or error}")
         return
     for entry in entries:
+        left[0] -= 1
+        if left[0] <= 0:
+            if left[0] == 0:
+                skip(prefix, "directory", f"there are more than {ENTRIES:,} files and directories")
+            return
         path = f"{prefix}/{entry.name}" if prefix else entry.name
         try:
             status = entry.stat(follow_symlinks=False)
@@ -70,7 +79,7 @@ def _walk(workspace, prefix, depth, skip):
             if entry.name in CACHES:
                 continue
             if depth:
-                yield from _walk(workspace, path, depth - 1, skip)
+                yield from _walk(workspace, path, depth - 1, skip, left)
             else:
                 skip(path, "directory", f"directories are nested more than {DEPTH} deep")
         elif stat.S_ISREG(status.st_mode):
@@ -79,20 +88,30 @@ def _walk(workspace, prefix, depth, skip):
             skip(path, "file", "it is a symbolic link" if stat.S_ISLNK(status.st_mode) else "it is no regular file")
 
 
-def empty_directories(workspace):
-    """Returns the paths of directories of the workspace with nothing in them, from the working directory."""
+def empty_directories(workspace, skip):
+    """Returns the paths of directories of the workspace with nothing in them, from the working directory.
+
+    It looks at ENTRIES entries at most. `skip` lists what it leaves out.
+    """
     found: list[Any] = []
     stack = [(workspace, DEPTH)]
-    while stack and len(found) < DIRECTORIES:
+    left = ENTRIES
+    while stack:
         place, depth = stack.pop()
-        try:
-            entries = list(os.scandir(place))
-        except OSError:
-            continue
-        if not entries and place != workspace:
-            path = os.path.relpath(place)
-            if encodable(path) == path:
-                found.append(path)
+        entries = []
+        with contextlib.suppress(OSError), os.scandir(place) as scan:
+            for entry in scan:
+                left -= 1
+                if left < 0 or len(found) >= DIRECTORIES:
+                    skip("empty directories", "directory", "there are too many directories or files")
+                    return found
+                entries.append(entry)
+            if not entries and place != workspace:
+                path = os.path.relpath(place)
+                if encodable(path) == path:
+                    found.append(path)
+                else:
+                    skip(path, "directory", "its name is not UTF-8")
         if depth:
             inside = [each for each in entries if each.is_dir(follow_symlinks=False) and each.name not in CACHES]
             stack += [(each.path, depth - 1) for each in inside]

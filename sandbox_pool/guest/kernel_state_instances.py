@@ -15,18 +15,22 @@ import weakref
 from typing import Any
 
 from cloudpickle import cloudpickle as internals  # type: ignore[import-untyped]
-from kernel_state_imports import containers_of_workspace, is_of_workspace  # type: ignore[import-not-found]
-from kernel_values import module_of  # type: ignore[import-not-found]
+from kernel_state_imports import containers_of_workspace  # type: ignore[import-not-found]
+from kernel_state_spaces import is_a, is_of_workspace  # type: ignore[import-not-found]
+from kernel_values import module_of, name_of  # type: ignore[import-not-found]
 
 __all__ = [
     "Reference",
     "acts_when_made",
     "attribute_of_module",
+    "home_of",
     "is_borrowed",
     "lost_fields",
     "make_class",
+    "not_set",
     "reduce_exception",
     "reduce_single",
+    "set_class",
 ]
 
 PLAIN = (str, bytes, int, float, complex, bool, type(None))
@@ -58,17 +62,23 @@ def reduce_single(obj):
     Such an object stands for itself: the generator behind `random.random`, `dataclasses.MISSING`, `os.environ`. One of
     a module of the workspace must have the content that it had when that was imported: the import makes it again so.
     """
+    home = home_of(obj)
+    return None if home is None else (attribute_of_module, home)
+
+
+def home_of(obj):
+    """Returns module and name of an object that the module of its class has as a variable; None if there is none."""
     module = module_of(type(obj))
-    if type(module) is not str or module in ("builtins", "__main__") or isinstance(obj, NEVER):
+    if type(module) is not str or module in ("builtins", "__main__") or is_a(obj, NEVER):
         return None
     if (names := names_in.get(module)) is None:
         names = names_in[module] = _names_in(sys.modules.get(module))
     name = names.get(id(obj))
-    return None if name is None else (attribute_of_module, (module, name))
+    return None if name is None else (module, name)
 
 
 def _names_in(module):
-    if not isinstance(module, types.ModuleType):
+    if not is_a(module, types.ModuleType):
         return {}
     if is_of_workspace(module):
         held = containers_of_workspace().items()
@@ -232,6 +242,29 @@ def make_class(constructor, name, bases, namespace, tracker, extra):
         for kind, hook in zip(quieted, hooks, strict=True):
             type.__setattr__(kind, "__init_subclass__", hook)
     return internals._lookup_class_or_track(tracker, made)
+
+
+not_set: list[tuple[str, str, str]] = []
+"""Name, type and reason of attributes of classes that could not be restored."""
+
+
+def set_class(kind, state):
+    """Gives a class of the notebook its attributes, without running its metaclass. Pickles name this function.
+
+    One that cannot be set is listed in `not_set`, since all other definitions are in the same pickle.
+    """
+    attributes, _ = state
+    for name, value in attributes.items():
+        if name != "_abc_impl":
+            try:
+                type.__setattr__(kind, name, value)
+            except Exception as error:
+                not_set.append((f"{name_of(kind)}.{name}", "attribute of a class", f"{type(error).__name__}: {error}"))
+    # Setting any attribute has removed this one.
+    if "__firstlineno__" in attributes:
+        type.__setattr__(kind, "__firstlineno__", attributes["__firstlineno__"])
+    for subclass in attributes.get("_abc_impl") or ():
+        kind.register(subclass)
 
 
 def acts_when_made(kind):

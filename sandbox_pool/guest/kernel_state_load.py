@@ -15,6 +15,7 @@ from typing import Any
 
 import kernel_state_objects  # type: ignore[import-not-found]  # noqa: F401  # Pickles name its functions.
 from kernel_state_files import write_file  # type: ignore[import-not-found]
+from kernel_state_instances import not_set  # type: ignore[import-not-found]
 from kernel_text import encodable, words  # type: ignore[import-not-found]
 
 __all__ = ["Restoration"]
@@ -114,6 +115,8 @@ class Restoration:
             self._next()
 
     def _result(self):
+        while not_set:
+            self._unsaved(*not_set.pop())
         found, self._found = self._found, {"names": [], "files": [], "rerun": [], "unsaved": []}
         return {"status": "ok", **found}
 

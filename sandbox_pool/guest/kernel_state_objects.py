@@ -31,6 +31,7 @@ from kernel_state_instances import (  # type: ignore[import-not-found]
     make_class,
     reduce_exception,
     reduce_single,
+    set_class,
 )
 from kernel_state_memory import is_plain_view, reduce_memory  # type: ignore[import-not-found]
 
@@ -134,8 +135,8 @@ class StatePickler(cloudpickle.Pickler):
                     return path
                 _name_class(obj)
             made = super().reducer_override(obj)
-            if isinstance(made, tuple) and made[0] is internals._make_skeleton_class and acts_when_made(obj):
-                return (make_class, *made[1:])
+            if isinstance(made, tuple) and made[0] is internals._make_skeleton_class:
+                return (make_class if acts_when_made(obj) else made[0], *made[1:5], set_class)
             return made
         if (reason := _reason(obj)) is not None:
             raise NotSaved(reason)

@@ -14,12 +14,14 @@ look and the fork. And memory can be moved to where other memory was: the place 
 
 import _thread
 import contextlib
+import itertools
 import mmap
 import os
 import signal
 import struct
 import sys
 import threading
+from typing import Any
 
 __all__ = ["PART_BYTES", "Pages", "has_empty_page"]
 
@@ -30,6 +32,8 @@ ZEROS = bytes(PAGE)
 PRESENT, FILE, EXCLUSIVE = 1 << 63, 1 << 61, 1 << 56
 WORTH_BYTES = 32_000_000
 """Arrays of fewer bytes together are read faster than they could slow down the next block, if a fork is kept."""
+HEAD = struct.Struct("=QQQ")
+"""Neighbouring parts: the address of the first, their bytes, and how many they are. The first row counts these rows."""
 ROW = struct.Struct("=QQQQ32s")
 """A row of the table that a fork returns: the place of a part, and its hash.
 
@@ -56,20 +60,31 @@ class Pages:
 
     def __init__(self):
         self.threads = set(threading.enumerate())
-        self._table = None
+        self._rows: Any = None
+        self._runs: list[Any] = []
         self._file = None
         self._holder = None
         self._forks = 0
         self._dying = []
 
-    def unchanged(self):
-        """Returns the hash of each part that has not changed: a dict of places."""
-        if self._table is None or forks != self._forks or self._has_threads():
-            return {}
-        found: dict[tuple[int, int, int, int], bytes] = {}
+    def look(self):
+        """Returns what the system says of the pages of all parts that were saved last, for `unchanged`.
+
+        Call it right before the fork. What takes time is left to the fork.
+        """
+        if self._rows is None or forks != self._forks or self._has_threads():
+            return []
         with contextlib.suppress(OSError), open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
-            for run in _runs(sorted(self._table)):
-                found.update((place, self._table[place]) for place in _shared(pagemap.fileno(), run))
+            return [_bits(pagemap.fileno(), address, size) for address, size, _ in self._runs]
+        return []
+
+    def unchanged(self, looks):
+        """Returns the hash of each part that has not changed, by its place. `looks` is what `look` has returned."""
+        found: dict[tuple[int, int, int, int], bytes] = {}
+        rows = ROW.iter_unpack(self._rows or b"")
+        for (_, _, number), bits in zip(self._runs, looks, strict=False):
+            run = [(tuple(place), digest) for *place, digest in itertools.islice(rows, number)]
+            found.update(_shared(run, bits, 0, len(run)))
         return found
 
     def _has_threads(self):
@@ -86,7 +101,7 @@ class Pages:
     def forked(self, child):
         """Notes that this fork takes a checkpoint. The one before is no longer needed."""
         self._end(self._holder)
-        self._holder, self._table, self._forks = child, None, forks
+        self._holder, self._rows, self._runs, self._forks = child, None, [], forks
 
     def begin_table(self):
         """Creates the file through which the fork returns its table. Call it before the fork."""
@@ -97,7 +112,10 @@ class Pages:
         """Writes the hashes of the parts of arrays, in the fork. Returns whether the fork should be kept."""
         if self._file is None or sum(place[1] for place in table) < WORTH_BYTES:
             return False
-        rows = memoryview(b"".join(ROW.pack(*place, digest) for place, digest in table.items()))
+        places = sorted(table)
+        runs = [(run[0][0], sum(place[1] for place in run), len(run)) for run in _runs(places)]
+        head = b"".join(HEAD.pack(*run) for run in [(len(runs), 0, 0), *runs])
+        rows = memoryview(head + b"".join(ROW.pack(*place, table[place]) for place in places))
         while rows:
             rows = rows[os.write(self._file, rows) :]
         return True
@@ -111,10 +129,11 @@ class Pages:
                 with open(self._file, "rb", closefd=False) as file:
                     data = file.read()
         self.close_table()
-        self._table = None
+        self._rows, self._runs = None, []
         if data:
-            # It happens while code may run, which waits for the interpreter's lock.
-            self._table = {tuple(place): digest for *place, digest in ROW.iter_unpack(data)}
+            # Code may run meanwhile, which waits for the interpreter's lock: the next fork reads the rows.
+            end = (HEAD.unpack_from(data)[0] + 1) * HEAD.size
+            self._runs, self._rows = list(HEAD.iter_unpack(data[HEAD.size : end])), memoryview(data)[end:]
         else:
             self._end(child)
             self._holder = None
@@ -138,12 +157,17 @@ def has_empty_page(address, data):
 
     Such a page may be the system's page of zeros, of which memory consists that was not written to yet.
     """
-    start, end = 0, PAGE - address % PAGE
-    while start < len(data):
-        end = min(end, len(data))
-        if data[start] == 0 and data[end - 1] == 0 and bytes(data[start:end]) == ZEROS[: end - start]:
+    first = -address % PAGE
+    starts = bytes(data[first::PAGE])
+    if first and not any(data[:first]):
+        return True
+    at = starts.find(0)
+    while at >= 0:
+        start = first + at * PAGE
+        piece = bytes(data[start : start + PAGE])
+        if piece == ZEROS[: len(piece)]:
             return True
-        start, end = end, end + PAGE
+        at = starts.find(0, at + 1)
     return False
 
 
@@ -159,22 +183,36 @@ def _runs(places):
         yield run
 
 
-def _shared(pagemap, run):
-    """Returns the places of these neighbours whose pages are all shared with the fork."""
-    first = run[0][0] // PAGE
-    last = (run[-1][0] + run[-1][1] - 1) // PAGE
-    bits = os.pread(pagemap, (last - first + 1) * 8, first * 8)
-    found = []
-    for place in run:
-        address, size = place[:2]
-        start, end = address // PAGE - first, (address + size - 1) // PAGE - first + 1
-        part = bits[start * 8 : end * 8]
-        # Where the code may not know where its pages are in memory, as a rule, all these entries are equal.
-        entries = {part[:8]} if part == part[:8] * (end - start) else set(memoryview(part).cast("Q"))
-        values = [int.from_bytes(each, sys.byteorder) if isinstance(each, bytes) else each for each in entries]
-        if len(part) == (end - start) * 8 and all(each & PRESENT and not each & (FILE | EXCLUSIVE) for each in values):
-            found.append(place)
-    return found
+def _bits(pagemap, address, size):
+    """Returns what the system says of the pages of this memory: 8 bytes for each."""
+    first, last = address // PAGE, (address + size - 1) // PAGE
+    return os.pread(pagemap, (last - first + 1) * 8, first * 8)
+
+
+def _shared(run, bits, first, end):
+    """Yields the parts number `first` to `end` of these neighbours whose pages are all shared with the fork."""
+    last, size = run[end - 1][0][:2]
+    start, stop = run[first][0][0] // PAGE, (last + size - 1) // PAGE + 1
+    base = run[0][0][0] // PAGE
+    pages = bits[(start - base) * 8 : (stop - base) * 8]
+    if len(pages) != (stop - start) * 8:
+        return
+    # Where the code may not know where its pages are in memory, as a rule, all entries of neighbours are equal.
+    if end - first == 1 or pages == pages[:8] * (stop - start):
+        if all(map(_is_shared, set(memoryview(pages).cast("Q")) if end - first == 1 else [_entry(pages)])):
+            yield from run[first:end]
+        return
+    middle = (first + end) // 2
+    yield from _shared(run, bits, first, middle)
+    yield from _shared(run, bits, middle, end)
+
+
+def _entry(pages):
+    return int.from_bytes(pages[:8], sys.byteorder)
+
+
+def _is_shared(entry):
+    return entry & PRESENT and not entry & (FILE | EXCLUSIVE)
 
 
 def _has_ended(child):

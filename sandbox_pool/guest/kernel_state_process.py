@@ -20,9 +20,13 @@ import threading
 import time
 import types
 import weakref
+from functools import partial
 from typing import Any
 
-__all__ = ["Process", "apply", "filled_caches", "lasting_calls", "running_beside"]
+from kernel_state_spaces import is_a, members  # type: ignore[import-not-found]
+from kernel_values import module_of  # type: ignore[import-not-found]
+
+__all__ = ["Process", "apply", "beside_the_code", "filled_caches", "lasting_calls", "running_beside"]
 
 NOT_CODE = {"SIGINT", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGCHLD", "SIGTERM", "SIGHUP"}
 """Signals for which the kernel has handlers."""
@@ -50,8 +54,21 @@ LASTING = {
     "xml.etree.ElementTree": "register_namespace",
     "sqlite3": "register_adapter register_converter enable_callback_tracebacks",
     "sys.monitoring": "use_tool_id register_callback set_events",
+    "calendar": "setfirstweekday",
+    "matplotlib": "interactive",
+    "matplotlib.pyplot": "ioff",
+    "sklearn": "set_config",
+    "sympy": "init_printing init_session",
+    "torch": "set_default_dtype set_default_device set_num_threads set_printoptions use_deterministic_algorithms",
 }
 """Functions that change something in the process which nothing here can read, or bring back."""
+MAGICS = frozenset(
+    """
+    alias alias_magic autoawait autocall automagic autoreload colors config doctest_mode load_ext pprint precision pylab
+    reload_ext rehashx unalias unload_ext xmode
+    """.split()  # noqa: SIM905
+)
+"""Magics of IPython that change its own settings."""
 CALLED = "what this call changed in the process is not saved"
 MOST = 100
 
@@ -64,21 +81,22 @@ class Process:
         self._handlers = _handlers()
         self._loggers = _loggers()
 
-    def objects(self):
-        """Returns what is pickled, by name: whatever is not as it was."""
-        found = {}
+    def looks(self):
+        """Yields functions that return, by name, what is not as it was, to be pickled; each with what it looks at."""
         for name, (read, _) in STATES.items():
-            with contextlib.suppress(Exception):
-                now = read()
-                if now != self._values[name]:
-                    found[f"process {name}"] = now
+            yield name, partial(self._changed, name, read)
+        yield "loggers", self._changed_loggers
+
+    def _changed(self, name, read):
+        now = read()
+        return {f"process {name}": now} if now != self._values[name] else {}
+
+    def _changed_loggers(self):
         loggers = {}
         for name, now in _loggers().items():
             if now[:3] != self._loggers.get(name, DEFAULTS)[:3]:
                 loggers[name] = now[:3]
-        if loggers:
-            found["process loggers"] = loggers
-        return found
+        return {"process loggers": loggers} if loggers else {}
 
     def unsaved(self):
         """Yields name, type and reason of what cannot be brought back."""
@@ -154,11 +172,11 @@ DEFAULTS: Any = (0, True, False, ())
 def _loggers():
     """Level, propagation and whether it is disabled, of each logger; and what cannot be saved of it."""
     manager = logging.root.manager
-    loggers = {"root": logging.root, **dict(manager.loggerDict)}
+    loggers: dict[str, Any] = {"root": logging.root, **dict(manager.loggerDict)}
     found = {}
     for name, each in loggers.items():
-        if isinstance(each, logging.Logger):
-            parts = [*(one for one in each.handlers if not isinstance(one, logging.NullHandler)), *each.filters]
+        if is_a(each, logging.Logger):
+            parts = [*(one for one in each.handlers if not is_a(one, logging.NullHandler)), *each.filters]
             found[name] = (each.level, each.propagate, each.disabled, tuple(parts))
     return found
 
@@ -166,20 +184,26 @@ def _loggers():
 # ---- what runs beside the code, and what only its text shows -----------------------------------------------------
 
 
-def running_beside(known_threads, known_processes):
-    """Returns name, type and reason of threads, processes and tasks of the code. Call it before the fork."""
-    found = [
-        (f"thread {thread.name}", "thread", "threads end with their process")
+def beside_the_code(known_threads, known_processes):
+    """Returns the threads of the code and the numbers of its processes. Call it before the fork, which has neither."""
+    threads = [
+        thread
         for thread in threading.enumerate()
-        if thread not in known_threads and type(thread).__module__.partition(".")[0] != "zmq"
+        if all(thread is not each for each in known_threads) and str(module_of(type(thread))).partition(".")[0] != "zmq"
     ]
-    for number in _children() - known_processes:
+    return threads[:MOST], [number for number in _children() if number not in known_processes][:MOST]
+
+
+def running_beside(threads, processes):
+    """Yields name, type and reason of threads and processes of the code."""
+    for thread in threads:
+        yield f"thread {thread.name}", "thread", "threads end with their process"
+    for number in processes:
         with contextlib.suppress(OSError), open(f"/proc/{number}/stat", errors="replace") as file:
             text = file.read()
             name, state = text[text.index("(") + 1 : text.rindex(")")], text[text.rindex(")") + 2]
             if state not in "ZX":
-                found.append((f"process {name}", "process", "it ends with the sandbox"))
-    return found[:MOST]
+                yield f"process {name}", "process", "it ends with the sandbox"
 
 
 def _children():
@@ -211,23 +235,25 @@ def lasting_calls(space, statements, resolved):
                 owner = resolved(each.func.value, space)
                 if owner is not None and _is_of_library(owner):
                     found[f"{ast.unparse(each.func)[:90]}"] = CALLED
-    found |= dict.fromkeys(_finalizers(), "finalizers are not saved")
-    return [(name, "call", reason) for name, reason in found.items()][:MOST]
+            elif isinstance(each.func, ast.Attribute) and each.func.attr == "run_line_magic" and each.args:
+                magic = each.args[0].value if isinstance(each.args[0], ast.Constant) else None
+                if magic in MAGICS:
+                    found[f"%{magic}"] = CALLED
+    yield from [(name, "call", reason) for name, reason in found.items()][:MOST]
+    for name in dict.fromkeys(_finalizers()):
+        yield name, "call", "finalizers are not saved"
 
 
 def _is_of_library(owner):
-    if isinstance(owner, types.FunctionType):
+    if type(owner) is types.FunctionType:
         return False  # A function with `singledispatch` is pickled with what is registered.
-    kind = owner if isinstance(owner, type) else type(owner)
-    return kind.__module__ != "__main__"
+    return module_of(owner if is_a(owner, type) else type(owner)) != "__main__"
 
 
 def _finalizers():
     for each in list(getattr(weakref.finalize, "_registry", ())):
         found = each.peek()
-        if found is not None and (
-            type(found[0]).__module__ == "__main__" or getattr(found[1], "__module__", "") == "__main__"
-        ):
+        if found is not None and "__main__" in (module_of(type(found[0])), getattr(found[1], "__module__", "")):
             yield "weakref.finalize"
 
 
@@ -235,9 +261,9 @@ def filled_caches(space):
     """Yields name, type and reason of functions whose cache has something in it."""
     kind = type(functools.lru_cache(int))
     for name, value in list(space.items()):
-        members = [(name, value)]
-        if isinstance(value, type) and value.__module__ == "__main__":
-            members = [(f"{name}.{key}", each) for key, each in list(vars(value).items())]
-        for path, each in members:
-            if type(each) is kind and isinstance(path, str) and each.cache_info().currsize:
+        held = [(name, value)]
+        if is_a(value, type) and module_of(value) == "__main__":
+            held = [(f"{name}.{key}", each) for key, each in list(members(value).items())]
+        for path, each in held:
+            if type(each) is kind and type(path) is str and each.cache_info().currsize:
                 yield f"cache of {path}", "lru_cache", "it begins empty"

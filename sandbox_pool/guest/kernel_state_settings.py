@@ -12,8 +12,10 @@ import os
 import random
 import sys
 import warnings
+from functools import partial
 from typing import Any
 
+from kernel_state_classes import restore_order  # type: ignore[import-not-found]
 from kernel_state_modules import apply_attribute  # type: ignore[import-not-found]
 from kernel_state_process import Process, apply  # type: ignore[import-not-found]
 from kernel_text import encodable  # type: ignore[import-not-found]
@@ -54,30 +56,22 @@ class Settings:
         left_out = sorted((changed.keys() | gone.keys()) - environment.keys())
         return {"cwd": cwd if encodable(cwd) == cwd else ".", "environment": environment}, left_out
 
-    def objects(self, random_state, filters):
-        """Returns what is pickled, by name.
+    def looks(self, random_state, filters, recursion):
+        """Yields functions that return what is pickled, by name; each with what it looks at.
 
-        `random_state` is that of `random` before the fork, `filters` are those of warnings before it ignores them.
+        `random_state` is that of `random` before the fork; `filters` of warnings and the limit of `recursion` are those
+        before it has changed them.
         """
-        found = {"random": random_state}
-        if sys.path != self._path:
-            found["sys.path"] = _changes_of_path(self._path)
-        if filters != self._filters:
-            found["warnings"] = filters
-        if sys.getrecursionlimit() != self._recursion:
-            found["recursion"] = sys.getrecursionlimit()
-        context = decimal.getcontext()
-        if repr(context) != repr(decimal.DefaultContext):
-            found["decimal"] = context.copy()
-        found |= self.process.objects()
-        cells = _cells()
-        if cells:
-            found["cells"] = cells
+        yield "random state", lambda: {"random": random_state}
+        yield "sys.path", lambda: {"sys.path": _changes_of_path(self._path)} if sys.path != self._path else {}
+        yield "filters of warnings", lambda: {"warnings": filters} if filters != self._filters else {}
+        yield "recursion limit", lambda: {"recursion": recursion} if recursion != self._recursion else {}
+        yield "context of decimal", _decimal
+        yield from self.process.looks()
+        yield "text of blocks", lambda: {"cells": cells} if (cells := _cells()) else {}
         for module, collect in (("numpy", _numpy), ("pandas", _pandas), ("matplotlib", _matplotlib)):
             if module in sys.modules:
-                with contextlib.suppress(Exception):
-                    found |= collect(sys.modules[module])
-        return found
+                yield f"options of {module}", partial(collect, sys.modules[module])
 
     @staticmethod
     def apply(name, value):
@@ -130,6 +124,10 @@ class Settings:
         elif name == "empty directories":
             for path in value:
                 os.makedirs(path, exist_ok=True)
+        elif name == "annotations":
+            vars(sys.modules["__main__"]).setdefault("__annotations__", {}).update(value)
+        elif name == "order of subclasses":
+            restore_order(value)
         elif name.startswith("process "):
             apply(name, value)
         elif name.startswith("attribute "):
@@ -142,6 +140,11 @@ class Settings:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _decimal():
+    context = decimal.getcontext()
+    return {"decimal": context.copy()} if repr(context) != repr(decimal.DefaultContext) else {}
 
 
 def _changes_of_path(original):
@@ -203,7 +206,7 @@ def _matplotlib(mpl):
     backend = dict.__getitem__(mpl.rcParams, "backend")
     if isinstance(backend, str) and backend != _backend_at_start(mpl):
         found["matplotlib backend"] = backend
-    if "matplotlib.pyplot" in sys.modules and mark_figures():
+    if mark_figures():
         found["matplotlib figures"] = True
     return found
 
@@ -216,7 +219,9 @@ def _backend_at_start(mpl):
 
 def mark_figures():
     """Notes in each figure that pyplot manages its number and its place. Returns whether there is any."""
-    helpers = sys.modules["matplotlib._pylab_helpers"]
+    helpers = sys.modules.get("matplotlib._pylab_helpers")
+    if "matplotlib.pyplot" not in sys.modules or helpers is None:
+        return False
     figures = vars(helpers)["Gcf"].figs
     for place, (number, manager) in enumerate(list(figures.items())):
         manager.canvas.figure.codeact_number = number, place

@@ -21,11 +21,12 @@ class Writer:
     """Splits what it is given into parts, and writes those that the server does not have."""
 
     def __init__(self, pipe, known, unchanged, most_bytes):
+        """`known` are the hashes, of 32 bytes each, of the parts that the server has."""
         self.table = {}
         self.total = 0
         self._left = self._most = most_bytes
         self._pipe = pipe
-        self._known = set(known)
+        self._known = {known[start : start + 32] for start in range(0, len(known), 32)}
         self._unchanged = unchanged
 
     def unit(self, kind, groups, described):
@@ -81,8 +82,11 @@ class Writer:
     def frame(self, kind, payload):
         for piece in (kind + len(payload).to_bytes(4, "big"), payload):
             view = memoryview(piece)
-            while view:
-                view = view[os.write(self._pipe, view) :]
+            try:
+                while view:
+                    view = view[os.write(self._pipe, view) :]
+            except OSError:
+                os._exit(0)  # The kernel has closed the pipe: the server has given the checkpoint up.
 
 
 def _owner(data):

@@ -27,7 +27,7 @@ from codeact.server.transports.data_urls import items_as_asked
 from codeact.server.transports.standard_events import gets_ours
 from codeact.store import Store
 from codeact.store.checkpoint_record import CheckpointKey
-from codeact.workspaces.checkpoints import read_item
+from codeact.workspaces.checkpoint_contents import read_item
 
 __all__ = ["routes"]
 

@@ -25,7 +25,7 @@ from codeact.server.routes.sharing import check_sharing, opened
 from codeact.server.services import Services
 from codeact.store import Store
 from codeact.store.checkpoint_record import CheckpointRecord
-from codeact.workspaces.checkpoints import read_item, read_manifest
+from codeact.workspaces.checkpoint_contents import read_item, read_manifest
 from sandbox_pool.checkpoint import Manifest
 
 __all__ = ["routes"]

@@ -15,7 +15,7 @@ from codeact.errors import StoreUnavailable
 from codeact.runs import question
 from codeact.runs.waiting_blocks import Found, find_waiting_block
 from codeact.store.repositories.threads import Moved, Threads
-from codeact.workspaces.checkpoints import Checkpoints
+from codeact.workspaces.restoration import Restoration
 from tests.model_server import Gate, ModelServer
 from tests.server import waiting_code
 from tests.server.conftest import Running
@@ -234,7 +234,7 @@ def test_a_restore_that_is_cancelled_leaves_the_block_to_run_with_the_value_sent
         await anyio.sleep_forever()
 
     with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "_restore", never)
+        patch.setattr(Restoration, "_load", never)
         begun = ask(client, previous_response_id=first.id, input=value, background=True)
         restoring.result(timeout=30)
         assert client.responses.cancel(begun.id).status == "cancelled"

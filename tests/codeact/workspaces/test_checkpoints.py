@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from codeact.errors import StoreUnavailable
-from codeact.workspaces import checkpoints
+from codeact.workspaces import checkpoint_parts, checkpoints
 from codeact.workspaces.checkpoints import Checkpoints, Point
 from codeact.workspaces.workspace import Workspace
 from sandbox_pool.checkpoint import StateLimits
@@ -52,7 +52,7 @@ async def test_a_silent_database_does_not_hold_up_the_end_of_a_checkpoint(monkey
     monkeypatch.setattr(checkpoints, "DISCARD_S", 0.1)
 
     async def checkpoint(put: Callable[[str, bytes], Awaitable[None]], **more: object) -> None:
-        await put("0" * 64, bytes(checkpoints.BATCH_BYTES))
+        await put("0" * 64, bytes(checkpoint_parts.BATCH_BYTES))
 
     async def store() -> object:
         return SimpleNamespace(checkpoints=Silent())

@@ -34,6 +34,19 @@ CASES = (
         "hasattr(pd.DataFrame, 'mine')",
         "pandas.DataFrame.mine",
     ),
+    ("json.JSONDecoder.__call__ = lambda self, text: 'own'", "json.JSONDecoder()('x')", ""),
+    ("from collections import UserDict\nUserDict.__repr__ = lambda self: 'patched'", "UserDict().__repr__()", ""),
+    ("for n in ['width']: setattr(textwrap.TextWrapper, n, 9)", "textwrap.TextWrapper.width", ""),
+    ("import calendar\ncalendar.setfirstweekday(6)", "calendar.firstweekday()", "calendar.setfirstweekday"),
+    ("from keyword import softkwlist\nsoftkwlist.append('zz')", "keyword.softkwlist[-1]", "keyword.softkwlist"),
+    ("softkwlist += ['yy']", "softkwlist[-2:]", ""),
+    # ---- objects that a library has once
+    ("calendar.c.own = 5", "calendar.c.own", ""),
+    ("for n in ['other']: setattr(calendar.c, n, 'x')", "calendar.c.other", ""),
+    ("calendar.c.rows = [1]", "getattr(calendar.c, 'rows', None)", "calendar.c.rows"),
+    ("logging.root.lines = {}", "hasattr(logging.root, 'lines')", "logging.root.lines"),
+    ("repeated = os.environ; repeated.note = 'kept'", "os.environ.note", ""),
+    ("def later():\n    from random import _inst\n    _inst.note = 6\nlater()", "random._inst.note", ""),
     # ---- modules of the workspace
     (
         "open('helper.py', 'w').write('''count = 0\ncache = {}\nkept = {}\nclass Box: made = 0\nbox = Box()\n"
@@ -92,6 +105,9 @@ CASES = (
         "Meta.made, type(Made) is Meta",
         "",
     ),
+    ("class Base2: pass\nclass Zeta(Base2): pass\nclass Alpha(Base2): pass\nclass Middle(Zeta, Alpha): pass", "1", ""),
+    ("1", "[kind.__name__ for kind in Base2.__subclasses__()]", ""),
+    ("noted: list[int] = [1]\nalso: 'Base2'", "__annotations__['noted'], __annotations__['also']", ""),
     ("def f(a, b=[1]): return b\nf.__defaults__[0].append(2); f.note = 1", "f(1), f.note", ""),
     ("def g(): return 1\ng.__code__ = (lambda: 2).__code__", "g()", ""),
     ("class Old: kind = 1\nold = Old()\nclass Old: kind = 2", "old.kind, Old().kind, isinstance(old, Old)", ""),
@@ -148,6 +164,8 @@ CASES = (
     ("_n = locale.setlocale(locale.LC_ALL, 'C.UTF-8')", "locale.setlocale(locale.LC_ALL)", ""),
     ("warnings.simplefilter('error', BytesWarning)", "warnings.filters[0][:3:2]", ""),
     ("decimal.DefaultContext.prec = 5", "decimal.DefaultContext.prec", ""),
+    ("sys.setrecursionlimit(2345)", "sys.getrecursionlimit()", ""),
+    ("%precision 3", "1", "%precision"),
     ("gc.set_threshold(500, 5, 5)", "gc.get_threshold()", ""),
     ("sys.setswitchinterval(0.25)", "sys.getswitchinterval()", ""),
     ("sys.set_int_max_str_digits(9000)", "sys.get_int_max_str_digits()", ""),

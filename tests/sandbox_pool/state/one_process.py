@@ -105,7 +105,7 @@ def of_restored(blocks: list[str]) -> tuple[list[str], list[Any]]:
                 head = json.dumps([printed(running, block), missing]).encode()
                 os.write(pipe, len(head).to_bytes(8, "big") + head)
                 state, pages = random.getstate(), kernel_state_pages.Pages()
-                kernel_state_save.save(running, set(), LIMITS, settings, state, {}, pipe, pages)
+                kernel_state_save.save(running, b"", LIMITS, settings, state, dict, pipe, pages, ((), ()))
 
         written = in_fork(run)
         end = 8 + int.from_bytes(written[:8], "big")
