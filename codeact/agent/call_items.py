@@ -85,6 +85,7 @@ class CallItems:
         item = e.FunctionCall(
             id=new_id("fc"), call_id=call.call_id, name=function.name, namespace=namespace, code_item_id=code.id
         )
+        item.caller = self._caller(code.id)
         index = await self._add(item)
         item.arguments = call.arguments
         await self._emit(e.FunctionArgumentsDelta(item_id=item.id, output_index=index, delta=call.arguments))
@@ -94,12 +95,18 @@ class CallItems:
         item.status = "completed"
         await self._emit(e.OutputItemDone(output_index=index, item=item))
 
+    def _caller(self, code_item_id: str) -> e.ProgramCaller | msgspec.UnsetType:
+        """Which code made a call, for clients that know programs."""
+        knows = any(tool.get("type") == "programmatic_tool_calling" for tool in self._response.tools)
+        return e.ProgramCaller(code_item_id) if knows else msgspec.UNSET
+
     async def _custom(self, call: Call, function: Function, code_item_id: str) -> None:
         """Emits the complete item for a call with plain text."""
         namespace, text = function.server or msgspec.UNSET, function.text_of(call.arguments)
         item = e.CustomToolCall(
             id=new_id("ctc"), call_id=call.call_id, name=function.name, namespace=namespace, code_item_id=code_item_id
         )
+        item.caller = self._caller(code_item_id)
         index = await self._add(item)
         item.input = text
         await self._emit(e.CustomInputDelta(item_id=item.id, output_index=index, delta=text))
@@ -121,6 +128,7 @@ class CallItems:
         if kind == "shell":
             action = msgspec.convert(given, e.ShellAction)
             item = e.ShellCall(id=new_id("sh"), call_id=call.call_id, action=action, environment=e.ShellLocal())
+            item.caller = self._caller(code_item_id)
         else:
             exec_ = msgspec.convert({"type": "exec", **given}, e.LocalShellAction)
             item = e.LocalShellCall(id=new_id("lsh"), call_id=call.call_id, action=exec_)

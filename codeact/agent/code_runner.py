@@ -27,6 +27,7 @@ from codeact.dialect.statements import statements_of
 from codeact.observations.hints import earlier_errors, hints
 from codeact.observations.observation import stopped_early
 from codeact.tools.approval import Ruling
+from codeact.tools.kernel_module import ONE_AT_A_TIME
 from codeact.workspaces.suspended import Suspended
 from codeact.workspaces.workspace import Workspace
 from sandbox_pool.calls import Call
@@ -228,7 +229,8 @@ class CodeRunner:
         await self._workspace.place(self._options.files)
         await self._workspace.place_skills(self._options.skills)
         if self.toolbox:
-            await self._workspace.define(self.toolbox.source)
+            serial = "" if self._options.parallel_calls else ONE_AT_A_TIME
+            await self._workspace.define(self.toolbox.source + serial)
         self._recording.begin(sandbox, self.toolbox.source if self.toolbox else None)
         return sandbox
 

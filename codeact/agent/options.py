@@ -53,6 +53,7 @@ class AgentOptions:
     the state in which the block begins, to which the kernel can go back; None if it cannot. `drop_state` is called with
     that id when the block has ended. `waiting_block` is the block for which the request brings values or decisions, if
     its kernel is lost and it can run again. With `eager` the statements of a block run while the model writes it.
+    Without `parallel_calls`, calls of several threads wait for each other.
     `known_prompt` is what the conversation's last answer has rendered; no other answer may use it meanwhile.
     """
 
@@ -73,6 +74,7 @@ class AgentOptions:
     mcp_servers: Sequence[RequestedMcp] = ()
     mcp_public_only: bool = True
     call_timeout_s: float = 300.0
+    parallel_calls: bool = True
     collect: Collect | None = None
     room_bytes: Callable[[], float] = lambda: math.inf
     dialect: Name | None = None

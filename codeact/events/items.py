@@ -39,6 +39,7 @@ __all__ = [
     "Message",
     "OutputText",
     "Phase",
+    "ProgramCaller",
     "Reasoning",
     "ReasoningTextPart",
     "RefusedCall",
@@ -260,17 +261,25 @@ class CodeInterpreterCall(msgspec.Struct, tag="code_interpreter_call", kw_only=T
         self.code = code
 
 
+class ProgramCaller(msgspec.Struct, tag="program"):
+    """Code called the function: the item of code with the id `caller_id`."""
+
+    caller_id: str
+
+
 class ClientCall(msgspec.Struct, kw_only=True):
     """A call of a client's function by running code, which waits until the next request brings `FunctionCallOutput`.
 
-    `code_item_id` is the id of the code's item. (We do not use the standard's field `caller`: it means programs of
-    another kind, and clients that have not enabled those reject it.) `namespace` is set if the function is in one.
+    `code_item_id` is the id of the code's item. `caller` says the same in the standard's words. It is set for requests
+    with the tool `programmatic_tool_calling`, since clients that have not enabled that reject it. `namespace` is set if
+    the function is in one.
     """
 
     id: str
     call_id: str
     name: str
     namespace: str | msgspec.UnsetType = msgspec.UNSET
+    caller: ProgramCaller | msgspec.UnsetType = msgspec.UNSET
     code_item_id: str | None = msgspec.field(default=None, name="codeact:code_item_id")
     status: Literal["in_progress", "completed", "incomplete"] = "in_progress"
 

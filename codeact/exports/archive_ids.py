@@ -110,6 +110,8 @@ class Renewal:
             self._compaction(item)
         if isinstance(item, ClientCall) and item.code_item_id is not None:
             item.code_item_id = self._items.get(item.code_item_id)
+        if isinstance(item, ClientCall) and item.caller is not msgspec.UNSET:
+            item.caller.caller_id = self._items.get(item.caller.caller_id, "")
         if isinstance(item, ApprovalRequest | CodeApprovalRequest):
             item.code_item_id = self._items.get(item.code_item_id or "")
         if isinstance(item, CodeInterpreterCall):

@@ -49,7 +49,8 @@ class NewRun:
     request, and decides what its messages approve. `eager` says whether the statements of a block run while the model
     writes it; None: the settings decide. `logprobs` asks for the log probabilities of messages' tokens, and
     `top_logprobs` for those of so many alternatives, too. `client_metadata` is stored with the response and shown
-    nowhere. Without `gets_code` the client gets no items of code, so that a history that it sends has none.
+    nowhere. Without `gets_code` the client gets no items of code, so that a history that it sends has none. Without
+    `parallel_tool_calls` code has at most one call open at a time, also with several threads.
     """
 
     owner: str
@@ -91,6 +92,7 @@ class NewRun:
     functions: Sequence[Function] = ()
     mcp_servers: Sequence[RequestedMcp] = ()
     tool_choice: str | dict[str, Any] = "auto"
+    parallel_tool_calls: bool = True
     truncation: Literal["auto", "disabled"] = "disabled"
     user: str | None = None
     safety_identifier: str | None = None

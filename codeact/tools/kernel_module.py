@@ -9,7 +9,7 @@ from pathlib import Path
 from codeact.tools.annotations import TypeNames
 from codeact.tools.function import TEXT, Function, Kind, identifier
 
-__all__ = ["SEARCH", "kernel_module", "titled"]
+__all__ = ["ONE_AT_A_TIME", "SEARCH", "kernel_module", "titled"]
 
 SEARCH = "search_tools"
 _SEARCH_SOURCE = Path(__file__).with_name("kernel_search.py").read_text("utf-8")
@@ -27,9 +27,15 @@ _HEAD = [
     "        self.shown = shown",
     "    def __repr__(self):",
     "        return self.shown",
+    "import contextlib as _contextlib",
+    "import sys as _sys",
     "def _call_outside(name, given):",
-    "    return _call(name, {key: value for key, value in given.items() if not isinstance(value, _Default)})",
+    "    turn = getattr(_sys.modules.get('codeact_functions'), '_turn', None)",
+    "    with turn or _contextlib.nullcontext():",
+    "        return _call(name, {key: value for key, value in given.items() if not isinstance(value, _Default)})",
 ]
+ONE_AT_A_TIME = "import threading\nsys.modules['codeact_functions']._turn = threading.Lock()\n"
+"""Code after the definitions of functions: calls of several threads wait for each other."""
 
 
 _LOADING = [

@@ -299,6 +299,7 @@ def new_run(
         tools=without_secrets(request.tools or []),
         mcp_servers=requested_mcp(request.tools or [], embedded=caller.grant is not None),
         tool_choice=msgspec.to_builtins(request.tool_choice or "auto"),
+        parallel_tool_calls=request.parallel_tool_calls is not False,
         truncation=request.truncation or "disabled",
         user=request.user,
         safety_identifier=request.safety_identifier,

@@ -198,7 +198,7 @@ class MessageBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Choice(msgspec.Struct, forbid_unknown_fields=True):
-    """Code decides how many functions it calls at once."""
+    """Code may call functions from several threads, unless `disable_parallel_tool_use` forbids it."""
 
     disable_parallel_tool_use: bool | None = None
 

@@ -290,6 +290,7 @@ def as_create(chat: ChatBody, previous_response_id: str | None) -> CreateRequest
         truncation="auto",
         text=_text(chat),
         tools=[_tool(tool) for tool in chat.tools or ()],
+        parallel_tool_calls=chat.parallel_tool_calls,
         tool_choice="none" if task and chat.tool_choice in (None, "auto") else _choice(chat.tool_choice),
         user=chat.user,
         safety_identifier=chat.safety_identifier,

@@ -108,6 +108,7 @@ def as_create(body: MessagesBody | CountBody) -> CreateRequest:
         truncation="auto",
         tools=list(functions_of_messages(body.tools)),
         tool_choice=_choice(body),
+        parallel_tool_calls=not getattr(body.tool_choice, "disable_parallel_tool_use", None),
         dialect=body.dialect,
     )
     if isinstance(body, MessagesBody):

@@ -92,6 +92,20 @@ def test_functions_of_a_namespace_and_custom_tools(client: openai.OpenAI, model_
     assert "7\nnoted" in model_server.requests[1].messages[-1]["content"]
 
 
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_call_names_the_code_that_made_it_to_clients_that_know_programs(
+    client: openai.OpenAI, model_server: ModelServer, knows: bool
+) -> None:
+    model_server.reply(code("crm.find(q='Ann')"))
+    tools = [CRM, {"type": "programmatic_tool_calling"}] if knows else [CRM]
+    first = ask(client, tools=tools)
+    (found,) = calls(first)
+    (block,) = (item for item in first.output if item.type == "code_interpreter_call")
+    assert (found.caller.to_dict() if knows else found.caller) == (
+        {"type": "program", "caller_id": block.id} if knows else None
+    )
+
+
 def test_a_text_that_does_not_match_the_grammar_is_an_error_in_the_code(
     client: openai.OpenAI, model_server: ModelServer
 ) -> None:

@@ -96,7 +96,8 @@ def test_the_arguments_are_streamed_as_the_standard_has_it(client: openai.OpenAI
 
 
 @pytest.mark.usefixtures("calls_come_together")
-def test_calls_in_a_loop_and_in_threads(client: openai.OpenAI, model_server: ModelServer) -> None:
+@pytest.mark.parametrize("parallel", [True, False])
+def test_calls_in_a_loop_and_in_threads(client: openai.OpenAI, model_server: ModelServer, parallel: bool) -> None:
     code = (
         "from concurrent.futures import ThreadPoolExecutor\n"
         "with ThreadPoolExecutor(3) as pool:\n"
@@ -105,14 +106,16 @@ def test_calls_in_a_loop_and_in_threads(client: openai.OpenAI, model_server: Mod
         "    print(get_weather(city))"
     )
     run_code(model_server, code)
-    response, rounds = ask(client), []
+    more = {} if parallel else {"parallel_tool_calls": False}
+    response, rounds = ask(client, **more), []
+    assert response.parallel_tool_calls is parallel
     while pending := calls(response):
         rounds.append(len(pending))
         values = [output(call, json.loads(call.arguments)["city"].upper()) for call in pending]
-        response = ask(client, previous_response_id=response.id, input=values)
-        if len(rounds) == 1:
+        response = ask(client, previous_response_id=response.id, input=values, **more)
+        if len(rounds) == (1 if parallel else 3):
             assert logs(response) == "['A', 'B', 'C']\n"
-    assert rounds == [3, 1, 1]
+    assert rounds == ([3, 1, 1] if parallel else [1] * 5)
     assert response.output_text == "Done."
     assert "['A', 'B', 'C']\nD\nE" in model_server.requests[1].messages[-1]["content"]
 

@@ -63,6 +63,12 @@ def test_a_wanted_length_is_told_to_the_model_and_named_in_the_answer(
     assert "Keep the text of your answers short." in model_server.requests[-1].messages[0]["content"]
 
 
+def test_to_prewarm_is_to_generate_nothing(server: Running, model_server: ModelServer) -> None:
+    body = {"input": "hello", "prompt_cache_options": {"prewarm": True}}
+    answer = httpx.post(f"{server.url}/v1/responses", json=body, timeout=60).json()
+    assert (answer["status"], answer["output"], model_server.requests) == ("completed", [], [])
+
+
 def test_calls_of_tools_that_are_sent_back_are_told_to_the_model(server: Running, model_server: ModelServer) -> None:
     call = {"type": "mcp_call", "id": "m", "server_label": "crm", "name": "find", "arguments": '{"a":1}', "output": "7"}
     custom = {"type": "custom_tool_call", "call_id": "c", "name": "patch", "input": "*** begin"}

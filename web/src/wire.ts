@@ -218,6 +218,7 @@ export interface CustomToolCall {
   call_id: string;
   name: string;
   namespace: string;
+  caller: ProgramCaller;
   "codeact:code_item_id": string | null;
   status: "completed" | "in_progress" | "incomplete";
   input: string;
@@ -284,6 +285,7 @@ export interface FunctionCall {
   call_id: string;
   name: string;
   namespace: string;
+  caller: ProgramCaller;
   "codeact:code_item_id": string | null;
   status: "completed" | "in_progress" | "incomplete";
   arguments: string;
@@ -384,6 +386,7 @@ export interface LocalShellCall {
   call_id: string;
   name: string;
   namespace: string;
+  caller: ProgramCaller;
   "codeact:code_item_id": string | null;
   status: "completed" | "in_progress" | "incomplete";
   action: LocalShellAction;
@@ -582,6 +585,11 @@ export interface OutputTokensDetails {
   reasoning_tokens: number;
 }
 
+export interface ProgramCaller {
+  type: "program";
+  caller_id: string;
+}
+
 export interface Reasoning {
   type: "reasoning";
   id: string;
@@ -746,6 +754,7 @@ export interface ShellCall {
   call_id: string;
   name: string;
   namespace: string;
+  caller: ProgramCaller;
   "codeact:code_item_id": string | null;
   status: "completed" | "in_progress" | "incomplete";
   action: ShellAction;
@@ -851,6 +860,7 @@ export interface ToolSearchCall {
   call_id: string;
   name: string;
   namespace: string;
+  caller: ProgramCaller;
   "codeact:code_item_id": string | null;
   status: "completed" | "in_progress" | "incomplete";
   arguments: Record<string, unknown>;

@@ -1,11 +1,14 @@
 """The builder turns segments and outputs into items, and into events in the right order."""
 
+from typing import Any
+
 import pytest
 
 from codeact import events as e
 from codeact.agent.response_builder import ResponseBuilder
 from codeact.dialect.segments import CodeEnd, CodeText, Text, Thinking
 from codeact.model import Usage
+from sandbox_pool.calls import Call
 from sandbox_pool.outputs import DisplayData, Error, ExecutionResult, Stream
 
 pytestmark = pytest.mark.anyio
@@ -126,6 +129,16 @@ async def test_usage_is_summed_in_the_standards_fields() -> None:
 
 
 # ---- reasoning beside what is open ---------------------------------------------------------------------
+
+
+async def test_the_error_of_a_call_is_an_object() -> None:
+    recorder = Recorder()
+    item = await recorder.builder.calls.outside(Call("call_1", "crm.find", "{}"), server="crm", name="find")
+    await recorder.builder.calls.answer(item, error="no such customer")
+    assert recorder.types[-2:] == ["mcp_call.failed", "output_item.done"]
+    done: Any = recorder.frames[-1]["item"]
+    content = [{"type": "text", "text": "no such customer"}]
+    assert done["error"] == {"type": "mcp_tool_execution_error", "content": content}
 
 
 async def test_reasoning_while_code_or_prose_is_open_stands_beside_it() -> None:
