@@ -67,12 +67,12 @@ DRAWN = ("codeact.dashboard.drawing.outputs.draw",)
 """Functions that need Streamlit. `tests/streamlit_app/test_growth.py` measures them, in its own environment."""
 
 
-def growth(run: Callable[..., object], make: Callable[[int], object]) -> float:
+def growth(run: Callable[..., object], make: Callable[[int], object], *, again: bool = True) -> float:
     """Returns by which factor the CPU time grows when the input doubles: the geometric mean of two doublings.
 
     It measures at the first size that takes long enough, and returns 1.0 if even the largest does not. If the factor
     is too high, it measures again at four times the size: an input that no longer fits into the processor's caches
-    costs more per byte, but that happens only once.
+    costs more per byte, but that happens only once. Without `again` it measures once.
     """
     size = SMALLEST
     while (spent := _cpu(run, given := make(size))) < MEASURABLE_S and size < LARGEST and _length(given) < LARGEST:
@@ -80,7 +80,7 @@ def growth(run: Callable[..., object], make: Callable[[int], object]) -> float:
     if spent < MEASURABLE_S:
         return 1.0
     found = _growth(run, make, size)
-    return found if found <= ENOUGH else min(found, _growth(run, make, 4 * size))
+    return found if found <= ENOUGH or not again else min(found, _growth(run, make, 4 * size))
 
 
 def _growth(run: Callable[..., object], make: Callable[[int], object], size: int) -> float:

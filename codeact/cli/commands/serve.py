@@ -1,6 +1,7 @@
 """`codeact serve`: runs the server until it is stopped."""
 
 from codeact.errors import ConfigurationError
+from codeact.imports import without_garbage_collection
 from codeact.models.discovery import needs_litellm
 from codeact.models.litellm.loading import own_process
 from codeact.settings import Settings
@@ -15,7 +16,8 @@ def serve(settings: Settings) -> None:
     Raises `ConfigurationError`, for example if packages are missing that a server with these settings needs.
     """
     _check_installed(settings)
-    from codeact.server.serve import serve as run_server
+    with without_garbage_collection():
+        from codeact.server.serve import serve as run_server
 
     own_process()
     run_server(settings)

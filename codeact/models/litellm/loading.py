@@ -17,6 +17,7 @@ from typing import Any
 import anyio
 
 from codeact.errors import ConfigurationError
+from codeact.imports import without_garbage_collection
 from sandbox_pool.extras import install_command, missing_extras
 
 __all__ = ["CLOSE_DEADLINE_S", "check_installed", "close", "own_process", "preload"]
@@ -66,7 +67,7 @@ def _import(loading: Future[Any]) -> None:
     loading.set_running_or_notify_cancel()  # From now on, cancelling a waiting caller does not cancel the import.
     is_ours = "litellm" not in sys.modules
     try:
-        with _environment():
+        with _environment(), without_garbage_collection():
             litellm: Any = importlib.import_module("litellm")
         if is_ours:  # If the program imported it before us, its configuration stays as it is.
             litellm.telemetry = False
