@@ -4,6 +4,7 @@ The state is ten arrays of equal size, in one sandbox; BENCH_STATE_MB ("1,10,100
 is `dill.dump_module` and `load_module` of the same arrays, in a Python of the same environment.
 
     whole_N_ms, whole_N_mb    the first checkpoint of N MB, and the bytes of its parts and its manifest
+    capture_N_ms              until the copy of the kernel exists, for which a block that starts earlier waits (most)
     delta_N_ms, delta_N_mb    a checkpoint after a block that wrote to 1 MB of one array (all of it, for N = 1)
     manifest_N_mb             of it, the manifest, compressed as it would be stored
     restore_N_ms              the checkpoint restored into a fresh warm sandbox
@@ -11,6 +12,7 @@ is `dill.dump_module` and `load_module` of the same arrays, in a Python of the s
     dill_load_N_ms            dill's load of that file
     next_p50_ms, next_p99_ms  by how much a block takes longer that starts while a checkpoint of the largest state is
                               taken, than the median of the same block without a checkpoint
+    next_free_p99_ms          the same of the blocks without a checkpoint: what the machine itself adds
     write_N_ms                a block that rewrites all arrays after the checkpoint, against write_free_N_ms before it
 """
 
@@ -93,12 +95,15 @@ async def _size(backend: Backend, spec: SandboxSpec, size_mb: int, *, last: bool
             free_s = await _run(kernel, WRITE)
             whole = await kernel.checkpoint(store)
             figures = {f"whole_{size_mb}_ms": whole.seconds * 1000, f"whole_{size_mb}_mb": _mb(whole)}
-            deltas = []
+            deltas, captures = [], []
             manifest = whole.manifest
             for number in range(ROUNDS):
                 await _run(kernel, CHANGE % number)
-                deltas.append(await kernel.checkpoint(store, since=manifest))
+                began = time.perf_counter()
+                captured = partial(_append_since, captures, began)
+                deltas.append(await kernel.checkpoint(store, since=manifest, captured=captured))
                 manifest = deltas[-1].manifest
+            figures[f"capture_{size_mb}_ms"] = max(captures) * 1000
             figures[f"delta_{size_mb}_ms"] = statistics.median(each.seconds for each in deltas) * 1000
             figures[f"delta_{size_mb}_mb"] = statistics.median(_mb(each) for each in deltas)
             figures[f"manifest_{size_mb}_mb"] = _stored(manifest) / 1e6
@@ -139,8 +144,16 @@ async def _next_blocks(kernel: Sandbox, manifest: Manifest) -> dict[str, float]:
         beside.append(await _run(kernel, "1 + 1"))
         await checkpoint
     usual = statistics.median(alone)
-    later = sorted(max(0.0, seconds - usual) * 1000 for seconds in beside)
-    return {"next_p50_ms": statistics.median(later), "next_p99_ms": percentile(later, 99)}
+    later, free = (sorted(max(0.0, seconds - usual) * 1000 for seconds in each) for each in (beside, alone))
+    return {
+        "next_p50_ms": statistics.median(later),
+        "next_p99_ms": percentile(later, 99),
+        "next_free_p99_ms": percentile(free, 99),
+    }
+
+
+def _append_since(times: list[float], began: float) -> None:
+    times.append(time.perf_counter() - began)
 
 
 async def _run(kernel: Sandbox, code: str) -> float:

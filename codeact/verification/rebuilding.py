@@ -5,7 +5,7 @@ that comes of it is compared with the checkpoint: only if all that was saved is 
 taken for the same, too. Otherwise the sandbox is thrown away, and the checkpoint is restored into another one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 
 import anyio
@@ -20,13 +20,13 @@ from codeact.verification.comparing import compare
 from codeact.verification.errors import NotVerifiable
 from codeact.verification.given import Given, names_skills
 from codeact.verification.plan import Block, plan
-from codeact.verification.repeatable import why_not_again
+from codeact.verification.repeatable import DRAWN, why_not_again
 from codeact.verification.replaying import Replay, recorded_definitions
 from codeact.verification.whole import whole_outputs
 from codeact.workspaces.options import ContainerOptions
 from codeact.workspaces.workspace import StagedFile
 from sandbox_pool import Sandbox, SandboxPool
-from sandbox_pool.checkpoint import Manifest, StateLimits, Unsaved
+from sandbox_pool.checkpoint import Manifest, StateLimits, Unit, Unsaved
 from sandbox_pool.logs import Logger
 
 __all__ = ["Rebuild", "Rebuilder"]
@@ -39,6 +39,8 @@ NO_VARIABLES = frozenset({"file", "directory", "setting", "variable of the envir
 """For these alone, no code runs again."""
 PATIENCE = 4.0
 """How many times as long as the limit for what they took before the blocks may take now."""
+START = " at start"
+"""Ends the names of the states that generators of random numbers had when the kernel started."""
 GROUP_S, DEADLINE_S = 5.0, 20.0
 """How long one value, and all of them, may take to be compared."""
 
@@ -88,6 +90,7 @@ class Rebuild:
     async def _run(self, sandbox: Sandbox) -> None:
         if sandbox.spec.network != "none" or sandbox.spec.egress is not None:
             raise _differs("the sandbox has a network")
+        await self._start_draws(sandbox)
         given = Given(self._thread, self._store, owner=self._owner, get_blob=self._get_blob)
         placed: set[StagedFile] = set()
         place, defined = partial(_place, sandbox, placed), None
@@ -101,6 +104,19 @@ class Rebuild:
                 await sandbox.define(definitions)
                 defined = definitions
             await self._run_block(block, sandbox)
+
+    async def _start_draws(self, sandbox: Sandbox) -> None:
+        """Gives the generators of random numbers the states that they had when the kernel started."""
+
+        async def fetch(sha256: str) -> bytes:
+            return (await self._get_blob(sha256)).data
+
+        units = tuple(unit for unit in self._manifest.units if _drawn(unit, START))
+        restored = await sandbox.restore(
+            Manifest(version=1, python=self._manifest.python, execution_count=0, units=units), fetch
+        )
+        if restored.unsaved:
+            raise _differs("the states of random generators at the start cannot be had")
 
     async def _run_block(self, block: Block, sandbox: Sandbox) -> None:
         expected = await whole_outputs(block.outputs, self._get_blob)
@@ -148,7 +164,8 @@ class Rebuilder:
                 return None  # Its code may have reached hosts.
             thread = await store.thread(record.response_id, owner=record.owner)
             blocks = await anyio.to_thread.run_sync(self._planned, thread)
-            reason = await self._why_not(blocks, partial(store.get_blob, owner=record.owner))
+            known = [name for name in DRAWN if name in _draws(manifest, START)]
+            reason = await self._why_not(blocks, partial(store.get_blob, owner=record.owner), known)
         except (NotVerifiable, NotFound) as error:
             reason = error.message
         if reason is not None:
@@ -162,7 +179,7 @@ class Rebuilder:
             raise _differs("answers of its conversation were deleted")
         return plan(thread)
 
-    async def _why_not(self, blocks: Sequence[Block], get_blob: GetBlob) -> str | None:
+    async def _why_not(self, blocks: Sequence[Block], get_blob: GetBlob, known: Collection[str]) -> str | None:
         if len(blocks) > MOST_BLOCKS:
             return f"there are over {MOST_BLOCKS} blocks"
         if sum(block.duration_s for block in blocks) > self._most_s:
@@ -175,7 +192,7 @@ class Rebuilder:
             if not all(call.is_known for call in block.calls):
                 return "the result of a call is not recorded"
             code = await whole_text(block.parts[0].code, get_blob)
-            if (reason := await off_loop(len(code), why_not_again, code)) is not None:
+            if (reason := await off_loop(len(code), why_not_again, code, known)) is not None:
                 return reason
         return None
 
@@ -188,6 +205,7 @@ def _difference(saved: Manifest, seen: Manifest) -> str | None:
     """What of the state, made again, is not as it was saved; None if all is, but for random states and options."""
     for name, one, other in (
         ("the values of variables", _values(saved), _values(seen)),
+        ("the states of random generators", _states(saved), _states(seen)),
         ("what cannot be saved", _named(saved), _named(seen)),
         ("the imports", set(saved.imports), set(seen.imports)),
         ("the environment", (saved.cwd, saved.environment), (seen.cwd, seen.environment)),
@@ -200,6 +218,27 @@ def _difference(saved: Manifest, seen: Manifest) -> str | None:
 
 def _values(manifest: Manifest) -> list[object]:
     return [unit for unit in manifest.units if unit.kind != "settings"]
+
+
+def _draws(manifest: Manifest, suffix: str) -> set[str]:
+    """The generators of random numbers whose states the manifest has, at the start or of now."""
+    return {
+        name.name.removesuffix(suffix)
+        for unit in manifest.units
+        if _drawn(unit, suffix)
+        for group in unit.groups
+        for name in group.names
+    }
+
+
+def _drawn(unit: Unit, suffix: str) -> bool:
+    """Whether the unit has nothing but states of random generators, at the start or, without a suffix, of now."""
+    names = {name.name for group in unit.groups for name in group.names}
+    return unit.kind == "settings" and bool(names) and names <= {f"{name}{suffix}" for name in DRAWN}
+
+
+def _states(manifest: Manifest) -> list[object]:
+    return [unit for unit in manifest.units if _drawn(unit, START) or _drawn(unit, "")]
 
 
 def _named(manifest: Manifest) -> set[tuple[str, str]]:

@@ -8,6 +8,7 @@ it again compares what comes of it, too.
 
 import ast
 import re
+from collections.abc import Collection
 
 from codeact.dialect.python_source import tree_of
 
@@ -50,27 +51,52 @@ OUTSIDE = re.compile(r"://|/(?:dev|proc|sys|etc|run|tmp|var|root|home|usr)\b|\.\
 NOT_ALLOWED = (ast.Await, ast.AsyncFor, ast.AsyncWith, ast.AsyncFunctionDef)
 
 
-def why_not_again(code: str) -> str | None:
+DRAWN = {
+    "random": re.compile(
+        r"^[ \t]*import random[ \t]*$|(?<![\w.])random\.(?:(?:random|uniform|triangular|randint|randrange|choice"
+        r"|choices|gauss|normalvariate|expovariate|getrandbits|shuffle|sample)(?=\()|seed\(\d{1,20}\))",
+        re.MULTILINE,
+    ),
+    "numpy.random": re.compile(
+        r"(?<![\w.])(?:np|numpy)\.random\.(?:(?:rand|randn|randint|random|random_sample|normal|standard_normal|uniform"
+        r"|choice|exponential|poisson|binomial|shuffle|permutation)(?=\()|seed\(\d{1,20}\))"
+    ),
+}
+"""Draws from the generators that a module has once, by the name of the generator: they go on from its state."""
+MIXING = frozenset({"shuffle", "sample", "permutation"})
+
+
+def why_not_again(code: str, known: Collection[str] = ()) -> str | None:
     """Returns why running this block again may give something else or reach outside; None if it must give the same.
 
-    It costs time in proportion to the code, of which it reads `MOST_CHARS` at most.
+    `known` names the generators of `DRAWN` that have the same state when it runs again. It costs time in proportion to
+    the code, of which it reads `MOST_CHARS` at most.
     """
     if len(code) > MOST_CHARS:
         return f"it has over {MOST_CHARS:,} characters"
     tree = tree_of(code)
     if tree is None:
         return "it is not plain Python"
-    found = CHANGING.search(SEEDED.sub(" ", code))
+    rest = SEEDED.sub(" ", code)
+    for name in known:
+        rest = DRAWN[name].sub(" ", rest)
+    found = CHANGING.search(rest)
     if found is not None:
         return f"it says '{found[0]}', which may be different each time"
     for node in ast.walk(tree):
-        if (reason := _why_not(node)) is not None:
+        if (reason := _why_not(node, known)) is not None:
             return reason
     return None
 
 
-def _why_not(node: ast.AST) -> str | None:
+def _why_not(node: ast.AST, known: Collection[str]) -> str | None:
     match node:
+        case ast.Import(names=[ast.alias(name="random", asname=None)]) if "random" in known:
+            return None
+        case ast.Attribute(value=ast.Name(id="random"), attr=name) if name in MIXING and "random" in known:
+            return None
+        case ast.Attribute(value=ast.Attribute(attr="random"), attr=name) if name in MIXING and "numpy.random" in known:
+            return None
         case ast.Import(names=names):
             return next((_of_module(each.name) for each in names if _of_module(each.name)), None)
         case ast.ImportFrom(module=str() as module, level=0, names=names):

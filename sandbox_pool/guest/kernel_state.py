@@ -63,11 +63,13 @@ class States:
         self._pages = Pages()
         sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
         try:
+            import kernel_state_draws  # type: ignore[import-not-found]
             import kernel_state_imports  # type: ignore[import-not-found]
             import kernel_state_load  # type: ignore[import-not-found]  # noqa: F401
             import kernel_state_save  # type: ignore[import-not-found]  # noqa: F401
 
             kernel_state_imports.watch(self._kernel.workspace)
+            kernel_state_draws.note_start()
         except ImportError as error:
             self._problem = NO_CLOUDPICKLE if error.name == "cloudpickle" else words(error)
         finally:
@@ -266,12 +268,7 @@ class States:
 
 def _settle_in(reading):
     """Makes this fork one that ends with the kernel, yields the processor to it, and is killed first for memory."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.nice(NICE)
-        # Linux lets a thread that wakes wait for the end of another one's time slice, of whatever niceness, but not for
-        # that of an idle process. Where the processors have no time to spare, that would never get any.
-        if os.getloadavg()[0] < (os.cpu_count() or 1):
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    _yield_to_others()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
@@ -287,3 +284,18 @@ def _settle_in(reading):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")
+
+
+def _yield_to_others():
+    """Makes this process one that runs when no other one of the sandbox wants to.
+
+    Linux lets a thread that wakes wait for the end of another one's time slice, of whatever niceness, but not for that
+    of an idle process. Where the processors have no time to spare, an idle process might get none at all.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(NICE)
+        with open("/proc/loadavg") as file:
+            one_minute, _, _, running, *_ = file.read().split()
+        processors = os.cpu_count() or 1
+        if float(one_minute) < processors or int(running.partition("/")[0]) <= processors:
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

@@ -33,7 +33,7 @@ from kernel_state_spaces import (  # type: ignore[import-not-found]
 )
 from kernel_values import module_of  # type: ignore[import-not-found]
 
-__all__ = ["UNKNOWN", "added_modules", "changed_places", "containers_of_workspace", "watch"]
+__all__ = ["UNKNOWN", "added_modules", "after_import", "changed_places", "containers_of_workspace", "watch"]
 
 OURS = os.path.dirname(os.path.abspath(__file__))
 KERNEL = frozenset(
@@ -68,6 +68,8 @@ execute: Any = sys.modules["_frozen_importlib"]._exec
 seen: dict[str, Any] = {}
 strangers: set[str] = set()
 loading = threading.local()
+after_import: dict[str, Any] = {}
+"""Functions that are called once the module of this name is imported."""
 
 
 def watch(directory=""):
@@ -209,6 +211,9 @@ def _remember(name):
         seen[name] = _Seen(module)
     except Exception:
         seen[name] = None
+    if (call := after_import.pop(name, None)) is not None:
+        with contextlib.suppress(Exception):
+            call()
 
 
 def _is_watched(name, module):

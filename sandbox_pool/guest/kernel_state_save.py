@@ -11,10 +11,12 @@ import platform
 import sys
 import warnings
 from collections import Counter
+from functools import partial
 from json import dumps
 from typing import Any
 
 from kernel_state_classes import order_of_subclasses  # type: ignore[import-not-found]
+from kernel_state_draws import draws_at_start, draws_now  # type: ignore[import-not-found]
 from kernel_state_files import changed_files, empty_directories  # type: ignore[import-not-found]
 from kernel_state_guard import Guard  # type: ignore[import-not-found]
 from kernel_state_imports import UNKNOWN, added_modules  # type: ignore[import-not-found]
@@ -76,7 +78,13 @@ def save(kernel, known, limits, settings, random_state, unchanged, pipe, pages, 
     looks.rerun()
     looks.skip_lost()
     looks.skip_process(settings, beside)
-    if groups := names.settings(looks.settings(settings, random_state, filters, recursion) | looks.attributes()):
+    for what, draws in (
+        ("random states at start", draws_at_start),
+        ("random states", partial(draws_now, random_state)),
+    ):
+        if groups := names.settings(guard.look(what, draws, otherwise={})):
+            write("settings", groups)
+    if groups := names.settings(looks.settings(settings, filters, recursion) | looks.attributes()):
         write("settings", groups)
     environment, left_out = guard.look(
         "environment", settings.plain, kernel.workspace, otherwise=({"cwd": ".", "environment": {}}, [])

@@ -9,13 +9,13 @@ import contextlib
 import decimal
 import linecache
 import os
-import random
 import sys
 import warnings
 from functools import partial
 from typing import Any
 
 from kernel_state_classes import restore_order  # type: ignore[import-not-found]
+from kernel_state_draws import NOW, START, apply_draws  # type: ignore[import-not-found]
 from kernel_state_modules import apply_attribute  # type: ignore[import-not-found]
 from kernel_state_process import Process, apply  # type: ignore[import-not-found]
 from kernel_text import encodable  # type: ignore[import-not-found]
@@ -56,13 +56,11 @@ class Settings:
         left_out = sorted((changed.keys() | gone.keys()) - environment.keys())
         return {"cwd": cwd if encodable(cwd) == cwd else ".", "environment": environment}, left_out
 
-    def looks(self, random_state, filters, recursion):
+    def looks(self, filters, recursion):
         """Yields functions that return what is pickled, by name; each with what it looks at.
 
-        `random_state` is that of `random` before the fork; `filters` of warnings and the limit of `recursion` are those
-        before it has changed them.
+        `filters` of warnings and the limit of `recursion` are those before the fork has changed them.
         """
-        yield "random state", lambda: {"random": random_state}
         yield "sys.path", lambda: {"sys.path": _changes_of_path(self._path)} if sys.path != self._path else {}
         yield "filters of warnings", lambda: {"warnings": filters} if filters != self._filters else {}
         yield "recursion limit", lambda: {"recursion": recursion} if recursion != self._recursion else {}
@@ -76,8 +74,8 @@ class Settings:
     @staticmethod
     def apply(name, value):
         """Restores one of `objects`."""
-        if name == "random":
-            random.setstate(value)
+        if name in NOW or name.endswith(START):
+            apply_draws(name, value)
         elif name == "sys.path":
             before, after, gone = value
             kept = [each for each in sys.path if each not in (*before, *after, *gone)]
@@ -92,10 +90,6 @@ class Settings:
         elif name == "cells":
             for file, entry in value.items():
                 linecache.cache.setdefault(file, entry)
-        elif name == "numpy.random":
-            import numpy as np
-
-            np.random.set_state(value)
         elif name == "numpy options":
             import numpy as np
 
@@ -174,8 +168,6 @@ def _cells():
 
 def _numpy(np):
     found = {}
-    if "numpy.random" in sys.modules:
-        found["numpy.random"] = np.random.get_state()
     found["numpy options"] = (np.get_printoptions(), np.geterr(), np.getbufsize())
     if np.geterrcall() is not None:
         found["numpy errcall"] = np.geterrcall()

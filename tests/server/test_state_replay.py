@@ -81,10 +81,12 @@ def message(response: dict[str, Any]) -> str:
 def test_a_generator_goes_on_where_it_was_and_shares_what_it_shared(
     ask: Ask, scripted: Running, model_server: ModelServer
 ) -> None:
-    first = ask(BEGUN)
+    first = ask(f"import random\n{BEGUN}drawn = (random.random() for _ in rows)\nfound = [next(drawn)]")
     second = ask("rows.append(4)\nprint(next(it))", previous_response_id=first["id"])
-    third = ask("rows.append(5)\nprint(list(it), open('seen.txt').read())", **lost(scripted, second))
-    assert printed(third) == "[6, 8, 10] once\n"
+    third = ask(
+        "rows.append(5)\nprint(list(it), open('seen.txt').read(), len([*found, *drawn]))", **lost(scripted, second)
+    )
+    assert printed(third) == "[6, 8, 10] once 5\n"
     assert notices(third) == ["kernel_restored"]
     assert "made again by running 2 recorded blocks of code again" in message(third)
     assert "it (" in message(third)

@@ -34,6 +34,7 @@ KERNEL = (
     "kernel_state_classes.py",
     "kernel_state_contents.py",
     "kernel_state_definitions.py",
+    "kernel_state_draws.py",
     "kernel_state_files.py",
     "kernel_state_groups.py",
     "kernel_state_guard.py",

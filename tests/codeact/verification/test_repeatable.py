@@ -71,6 +71,34 @@ def test_code_whose_effects_are_all_known_may_run_again(code: str) -> None:
     assert why_not_again(code) is None
 
 
+DRAWS = [
+    "import random\nit = iter([random.random(), random.randint(1, 6)])\nrandom.shuffle(cards)",
+    "import numpy as np\nnp.random.seed(3)\nit = iter(np.random.rand(3))\nnp.random.permutation(3)",
+]
+NO_DRAWS = [
+    "import random\nrandom.seed()",
+    "import random\nown = random.Random()",
+    "import random as r\nr.random()",
+    "import random\nrandom.SystemRandom().random()",
+    "import numpy as np\nnp.random.seed()",
+    "import numpy as np\nrng = np.random.default_rng()",
+    "import random, os\nos.urandom(3)",
+    "x.random.random()",
+    "df.sample(3)",
+]
+
+
+@pytest.mark.parametrize("code", DRAWS)
+def test_code_that_draws_from_known_states_may_run_again(code: str) -> None:
+    assert why_not_again(code, ["random", "numpy.random"]) is None
+    assert why_not_again(code)
+
+
+@pytest.mark.parametrize("code", NO_DRAWS)
+def test_code_that_draws_from_elsewhere_does_not_run_again(code: str) -> None:
+    assert why_not_again(code, ["random", "numpy.random"])
+
+
 @pytest.mark.parametrize("code", UNSAFE)
 def test_code_that_may_do_something_else_does_not_run_again(code: str) -> None:
     assert why_not_again(code)
