@@ -247,9 +247,10 @@ class CodeExecution:
         if function.answer is None:
             try:
                 check_client_call(function, arguments)
+                if function.strict:
+                    await anyio.to_thread.run_sync(function.check_strict, arguments)
             except FunctionError as error:
-                self._record(call, error=error.message)
-                self.sandbox.answer(call, error=error.message)
+                self._refuse(call, error.message)
                 return
             self._waits_since = self._waits_since if self.waiting else time.monotonic()
             self._record(call, got=call.call_id)

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from codeact.errors import CodeActError
+from codeact.json_schemas import InvalidSchema, check_schema, problem
 from codeact.tools.annotations import TypeNames
 from codeact.tools.values import NotJson, decoded, json_only
 from sandbox_pool import json_size
@@ -76,7 +77,7 @@ class Function:
     `grammar`. `is_shell`: it runs in the kernel, and its calls say where commands begin and end;
     `is_patch`: likewise, and they say which file is changed. `client_shell`: the client runs commands,
     and the calls have the form of this tool on the wire. `is_search`: the client searches for functions, which code can
-    call then.
+    call then. `strict`: the client gets only calls whose arguments fit the schema `parameters`.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Function:
     is_patch: bool = False
     client_shell: Literal["shell", "local_shell"] | None = None
     is_search: bool = False
+    strict: bool = False
     grammar: Grammar | None = None
 
     @property
@@ -129,6 +131,19 @@ class Function:
         if not isinstance(arguments, dict):
             raise FunctionError(f"{self.path}(): the arguments must be a JSON object.")
         return arguments
+
+    def check_strict(self, arguments: Mapping[str, Any]) -> None:
+        """Raises `FunctionError` unless the arguments fit the schema; `codeact.json_schemas` says what is not checked.
+
+        It takes bounded time, but more than an event loop should.
+        """
+        try:
+            check_schema(self.parameters)
+            wrong = problem(self.parameters, arguments)
+        except InvalidSchema as error:
+            raise FunctionError(f"{self.path}(): its arguments cannot be checked. {error}") from None
+        if wrong is not None:
+            raise FunctionError(f"{self.path}(): the arguments do not fit its schema, {wrong}")
 
     def signature(self, types: TypeNames | None = None, default: Callable[[str], str] = str) -> str:
         """`search(query: str, limit: int = 10) -> list[str]`; `...` stands for an unknown default.

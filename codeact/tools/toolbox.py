@@ -248,7 +248,8 @@ def _function_of(tool: Mapping[str, Any], param: str, namespace: str | None) -> 
     returns = tool.get("output_schema")
     if returns is not None and not isinstance(returns, dict):
         raise InvalidRequest("A function's output schema is a JSON schema.", param=f"{param}.output_schema")
-    return [Function(name, description, parameters, server=namespace, returns=returns)]
+    strict = tool.get("strict") is True
+    return [Function(name, description, parameters, server=namespace, returns=returns, strict=strict)]
 
 
 def _search_of(tool: Mapping[str, Any], param: str) -> Function:

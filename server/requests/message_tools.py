@@ -144,8 +144,8 @@ def functions_of_messages(tools: list[MessagesTool] | None) -> list[FunctionTool
                 )
             case BashTool():
                 text = "Runs a command in the user's own shell, which keeps its state, and returns what it printed."
-                found.append(FunctionTool(name=tool.name, description=text, parameters=BASH))
+                found.append(FunctionTool(name=tool.name, description=text, parameters=BASH, strict=tool.strict))
             case Editor20250124() | Editor20250429() | Editor20250728():
                 text = "Views, creates and changes files of the user, who runs the commands."
-                found.append(FunctionTool(name=tool.name, description=text, parameters=EDITOR))
+                found.append(FunctionTool(name=tool.name, description=text, parameters=EDITOR, strict=tool.strict))
     return found

@@ -120,6 +120,21 @@ def test_calls_in_a_loop_and_in_threads(client: openai.OpenAI, model_server: Mod
     assert "['A', 'B', 'C']\nD\nE" in model_server.requests[1].messages[-1]["content"]
 
 
+def test_a_strict_function_is_called_with_arguments_that_fit_its_schema_alone(
+    client: openai.OpenAI, model_server: ModelServer
+) -> None:
+    tried = "try:\n    get_weather(7)\nexcept CallError as error:\n    print(error)\n"
+    run_code(model_server, f"{tried}get_weather('Bern')")
+    first = ask(client, tools=[WEATHER | {"strict": True}])
+    (call,) = calls(first)
+    assert json.loads(call.arguments) == {"city": "Bern"}
+    wrong = "get_weather(): the arguments do not fit its schema, at ['city']: 7 is not of type 'string'\n"
+    assert logs(first) == wrong
+    model_server.reset()
+    run_code(model_server, "get_weather(7)")
+    assert json.loads(calls(ask(client, tools=[WEATHER]))[0].arguments) == {"city": 7}
+
+
 def test_a_user_who_goes_on_without_the_value_ends_the_wait(client: openai.OpenAI, model_server: ModelServer) -> None:
     run_code(model_server, "try:\n    get_weather('Bern')\nexcept CallError as error:\n    print(error)", "Never mind.")
     first = ask(client)
