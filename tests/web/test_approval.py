@@ -105,7 +105,10 @@ def test_code_waits_below_its_cell_through_a_reload_until_it_is_approved_changed
     field = card(chat).get_by_role("textbox", name="What is to run instead")
     expect(field).to_have_value("print('as written')")
     field.fill("print('as changed')")
-    assert list(sizes(chat, "edit")) == ["phone", "desktop"]
+    for size in sizes(chat, "edit"):
+        if size == "phone":
+            assert all(box.bounding_box()["height"] >= 40 for box in card(chat).get_by_role("button").all())  # type: ignore[index]
+            expect(field).to_have_css("font-size", "16px")  # Safari enlarges the page for a smaller one.
     card(chat).get_by_role("button", name="Run this").click()
     expect(chat.answers.last.locator(".stdout")).to_contain_text("as changed")
     expect(chat.answers.last.locator(".source")).to_contain_text("print('as changed')")

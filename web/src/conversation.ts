@@ -17,6 +17,8 @@ import type { Event, Response } from "./wire";
 
 /** A question may have been asked elsewhere if this page has not looked for so long. */
 const FRESH_MS = 10_000;
+/** How long after a refused decision it looks once more whether somebody else has decided. */
+const AGAIN_MS = 1000;
 
 /** Is called when something happens in a conversation. */
 export interface Watcher {
@@ -85,7 +87,17 @@ export class Conversation {
     const known = new Set(this.turns.map(({ id }) => id));
     const added = data.filter(({ response, input }) => input.length && !known.has(response.id)).map(stored);
     this.turns = [...this.turns.filter(isStored), ...added, ...this.turns.filter((turn) => !isStored(turn))];
+    // What came of another's decision stands before the reason why the own one does not count.
+    const own = this.turns.find((turn) => turn.decidedNothing && turn.id === this.chosen);
+    if (own) own.previousId = path(this.turns.filter((other) => other !== own), own.previousId).at(-1)?.id ?? null;
     this.show(this.chosen);
+  }
+
+  /** Somebody else may have decided about the same. The server may just be storing that, so it looks twice. */
+  private async catchUp(turn: Turn, more = 1): Promise<void> {
+    const before = this.turns.length;
+    await this.sync().catch(() => undefined);
+    if (more && this.turns.length === before && this.chosen === turn.id) setTimeout(() => void this.catchUp(turn, more - 1), AGAIN_MS);
   }
 
   private goOn(): void {
@@ -128,8 +140,9 @@ export class Conversation {
   /** Sends decisions about what waits for approval; the answer goes on in a turn without a question. */
   decide(items: readonly Record<string, unknown>[], decisions: readonly Decision[], options: object): void {
     if (this.running.value || !this.loaded.value) return;
-    const turn = new Turn(`${LOCAL}${crypto.randomUUID()}`, this.path.value.at(-1)?.id ?? null, { text: "", attachments: [], decisions });
-    this.turns.push(turn);
+    const last = this.path.value.findLast((shown) => !shown.decidedNothing);
+    const turn = new Turn(`${LOCAL}${crypto.randomUUID()}`, last?.id ?? null, { text: "", attachments: [], decisions });
+    this.turns = [...this.turns.filter((other) => !other.decidedNothing), turn];
     this.show(turn.id);
     this.follow(turn).ask({ input: items, previous_response_id: this.answered(turn.previousId), ...options });
   }
@@ -213,6 +226,7 @@ export class Conversation {
     this.said.value = [];
     this.lookedAt = Date.now();
     this.watcher.ended(turn);
+    if (turn.decidedNothing) void this.catchUp(turn);
     if (said.length) this.watcher.unsaid(together(said));
   }
 }

@@ -32,6 +32,11 @@ export class Turn {
     return this.answer.ended || this.failure !== "";
   }
 
+  /** Whether these are decisions that did not reach the server, or that it refused: they count for nothing. */
+  get decidedNothing(): boolean {
+    return this.asked.decisions !== undefined && this.failure !== "" && !this.answer.response;
+  }
+
   /** What the answer says in the end. */
   get words(): string {
     const last = this.answer.parts.findLast((part) => part?.kind === "prose");

@@ -159,6 +159,30 @@ test("after a failed question the next one follows the last answer", async () =>
   expect(creates().at(-1)).toMatchObject({ previous_response_id: "resp_1" });
 });
 
+test("of two who decide, the later one sees what came of the other's decision, and may decide again if there is none", async () => {
+  stored = [turn("resp_1")];
+  const [conversation] = open();
+  await conversation.load();
+  const shown = () => conversation.path.value.map(({ id }) => (id.startsWith("new-") ? "own" : id));
+  const decide = () => conversation.decide([{ type: "codeact:approval_response" }], [{ approve: true }], {});
+  const refuse = (message: string) =>
+    Line.all[0]!.says({ type: "error", stream_id: creates().at(-1)!["stream_id"], error: { message, code: "approval_decided", param: null } });
+  decide();
+  refuse("Try later.");
+  await settle();
+  expect(shown()).toEqual(["resp_1", "own"]);
+  expect(conversation.path.value.at(-1)!.decidedNothing).toBe(true);
+  decide();
+  expect(creates().at(-1)).toMatchObject({ previous_response_id: "resp_1" });
+  refuse("It was already approved.");
+  await settle();
+  stored.push(turn("resp_2", "resp_1", { status: "in_progress" }));
+  await vi.advanceTimersByTimeAsync(1000);
+  expect(shown()).toEqual(["resp_1", "resp_2", "own"]);
+  expect(conversation.path.value.at(-1)!.failure).toBe("It was already approved.");
+  expect(conversation.running.value?.id).toBe("resp_2");
+});
+
 test("an error that names no stream reaches the question that was sent last", async () => {
   const [conversation] = open();
   await conversation.load();

@@ -30,10 +30,15 @@ export const TurnView = memo(({ turn, last, busy, dated }: Props) => (
   <section class="turn" data-last={last || undefined}>
     {dated && <p class="day"><When at={turn.askedAt} words={`${day(turn.askedAt)}, ${time(turn.askedAt)}`} /></p>}
     {turn.asked.text || turn.asked.attachments.length ? <Question turn={turn} busy={busy} dated={dated} /> : null}
-    {turn.asked.decisions?.map((decision, index) => <Decided key={index} decision={decision} />)}
+    <Decisions turn={turn} />
     <AnswerView turn={turn} last={last} busy={busy} />
   </section>
 ));
+
+function Decisions({ turn }: { turn: Turn }) {
+  void turn.version.value; // drawn again when it changes
+  return turn.decidedNothing ? null : <>{turn.asked.decisions?.map((decision, index) => <Decided key={index} decision={decision} />)}</>;
+}
 
 function AnswerView({ turn, last, busy }: { turn: Turn; last: boolean; busy: boolean }) {
   const changes = turn.version.value; // drawn again when it changes
@@ -54,7 +59,7 @@ function AnswerView({ turn, last, busy }: { turn: Turn; last: boolean; busy: boo
       <Parts parts={answer.parts} files={answer.files} />
       {!turn.ended && (answer.waitsFor || waits(answer.parts)) && <Waiting why={answer.waitsFor} />}
       {answer.files.length > 0 && <Files turn={turn} />}
-      {last && turn.ended && <Approvals answers={current.value.path.value.map(({ answer }) => answer)} busy={busy} />}
+      {last && turn.ended && <Approvals answers={current.value.path.value.filter((one) => !one.decidedNothing).map(({ answer }) => answer)} busy={busy} />}
       {turn.ended && <Ending turn={turn} busy={busy} changes={changes} />}
     </article>
   );
