@@ -13,7 +13,7 @@ import pytest
 from codeact import events as e
 from tests.asking import INCLUDE
 from tests.model_server import ModelServer
-from tests.server.conftest import Running
+from tests.server.conftest import Running, running, settings_of
 
 Ask = Callable[..., dict[str, Any]]
 ROOT = Path(__file__).parents[2]
@@ -43,11 +43,11 @@ def client(scripted: Running) -> Iterator[httpx.Client]:
 def ask(client: httpx.Client, model_server: ModelServer) -> Ask:
     """Asks a question whose answer runs `code`, and returns the response."""
 
-    def ask(code: str | None, **more: Any) -> dict[str, Any]:
+    def ask(code: str | None, *, at: str = "/v1/responses", **more: Any) -> dict[str, Any]:
         if code is not None:
             model_server.reply(f"<execute>\n{code}\n</execute>\n")
         model_server.reply("Done.")
-        answer = client.post("/v1/responses", json={"input": "go", "include": INCLUDE, **more})
+        answer = client.post(at, json={"input": "go", "include": INCLUDE, **more})
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
@@ -92,6 +92,27 @@ def test_variables_and_files_survive_the_loss_of_the_sandbox(
     assert "Restored variables, functions and imports: x, y" in note
     assert "made again by running their code: lock" in note
     assert "The block that made it:" in note
+
+
+def test_state_follows_a_conversation_whose_sandbox_another_one_needs_and_whose_server_is_stopped(
+    ask: Ask, scripted: Running, data_dir: Path, model_server: ModelServer
+) -> None:
+    more: dict[str, Any] = {"model_api_base": model_server.base_url, "model_api_key": "test", "checkpoint": True}
+    with running(settings_of(data_dir, model="openai/scripted", pool_max=1, **more)) as small:
+
+        def ask_small(code: str, **more: Any) -> dict[str, Any]:
+            return ask(code, **more, at=f"{small.url}/v1/responses")
+
+        first = ask_small("x = 1\nopen('a.txt', 'w').write('kept')")
+        other = ask_small(
+            "x = 2"
+        )  # The pool has one sandbox: it comes from the first conversation, once that is saved.
+        again = ask_small("x += 10\nprint(x, open('a.txt').read())", previous_response_id=first["id"])
+        assert (printed(again), notices(again)) == ("11 kept\n", ["kernel_restored"])
+        # The server stops at once: what is being saved is stored before, and another server goes on.
+    for response, shows in ((again, "11\n"), (other, "2\n")):
+        moved = ask("print(x)", previous_response_id=response["id"])
+        assert (printed(moved), notices(moved)) == (shows, ["kernel_restored"])
 
 
 def test_an_edited_question_finds_the_state_of_its_own_point(ask: Ask, scripted: Running) -> None:
