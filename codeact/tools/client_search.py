@@ -29,7 +29,7 @@ def check_loaded(outputs: Sequence[tuple[Sequence[Mapping[str, Any]], str]]) -> 
     functions = arguments = 0
     for age, (tools, place) in enumerate(reversed(outputs)):
         functions += sum(1 for _ in _each(tools))
-        arguments += sum(_arguments(tool) for _, _, tool in _each(tools))
+        arguments += sum(_arguments(tool) for *_, tool in _each(tools))
         if age and (functions > MAX_FUNCTIONS or arguments > MAX_ARGUMENTS_OF_ALL):
             return
         functions_of(tools, place)
@@ -37,7 +37,7 @@ def check_loaded(outputs: Sequence[tuple[Sequence[Mapping[str, Any]], str]]) -> 
 
 def names_of(tools: Sequence[Any]) -> str:
     """A sentence for prompts that names what a search has found."""
-    names = ", ".join(f"{namespace}.{name}" if namespace else name for namespace, name, _ in _each(tools))
+    names = ", ".join(f"{namespace}.{name}" if namespace else name for namespace, _, name, _ in _each(tools))
     if len(names) > NAMES_CHARS:
         names = f"{names[:NAMES_CHARS]} …"
     return f"It found these functions: {names}." if names else "It found no functions."
@@ -67,14 +67,16 @@ def loaded_functions(items: Sequence[Input | Item | Any]) -> list[Function]:
     seen: set[tuple[str, str]] = set()
     arguments = 0
     for item in reversed(items):
-        for namespace, name, tool in reversed([*_each(item.tools)] if isinstance(item, ToolSearchOutput) else []):
+        if not isinstance(item, ToolSearchOutput):
+            continue
+        for namespace, about, name, tool in reversed([*_each(item.tools)]):
             if (namespace, name) in seen:
                 continue
             seen.add((namespace, name))
             arguments += _arguments(tool)
             if len(seen) > MAX_FUNCTIONS or arguments > MAX_ARGUMENTS_OF_ALL:
                 return found[::-1]
-            function = _function(namespace, tool)
+            function = _function(namespace, about, tool)
             if function is None or function.path in paths:
                 continue
             # A function and a namespace cannot have the same name.
@@ -106,12 +108,13 @@ def with_loaded(toolbox: Toolbox, functions: Sequence[Function], *, strict: bool
     return Toolbox([*toolbox.functions, *more]) if more else toolbox
 
 
-def _function(namespace: str, tool: dict[str, Any]) -> Function | None:
-    """The function of a definition; None if it is not valid."""
+def _function(namespace: str, about: Any, tool: dict[str, Any]) -> Function | None:
+    """The function of a definition, which may be in a namespace with this description; None if it is not valid."""
     if tool.get("type") not in ("function", "custom"):
         return None
     try:
-        [function] = functions_of([{"type": "namespace", "name": namespace, "tools": [tool]}] if namespace else [tool])
+        inside = {"type": "namespace", "name": namespace, "description": about, "tools": [tool]}
+        [function] = functions_of([inside if namespace else tool])
     except (InvalidRequest, TypeError, KeyError, AttributeError):
         return None
     return function
@@ -134,15 +137,15 @@ def _arguments(tool: Mapping[str, Any]) -> int:
     return len(properties) if isinstance(properties, dict) else 0
 
 
-def _each(tools: Sequence[Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yields the namespace ("" for none), the name and the definition of each function."""
+def _each(tools: Sequence[Any]) -> Iterator[tuple[str, Any, str, dict[str, Any]]]:
+    """Yields of each function the namespace ("" for none) with its description, the name and the definition."""
     for tool in tools:
         if not isinstance(tool, dict):
             continue
         if tool.get("type") != "namespace":
-            yield "", str(tool.get("name")), tool
+            yield "", "", str(tool.get("name")), tool
             continue
         inner = tool.get("tools")
         for each in inner if isinstance(inner, list) else ():
             if isinstance(each, dict):
-                yield str(tool.get("name")), str(each.get("name")), each
+                yield str(tool.get("name")), tool.get("description"), str(each.get("name")), each

@@ -78,6 +78,7 @@ class Function:
     `is_patch`: likewise, and they say which file is changed. `client_shell`: the client runs commands,
     and the calls have the form of this tool on the wire. `is_search`: the client searches for functions, which code can
     call then. `strict`: the client gets only calls whose arguments fit the schema `parameters`.
+    `about` describes the namespace.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Function:
     client_shell: Literal["shell", "local_shell"] | None = None
     is_search: bool = False
     strict: bool = False
+    about: str = ""
     grammar: Grammar | None = None
 
     @property

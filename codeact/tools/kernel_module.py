@@ -75,7 +75,8 @@ def kernel_module(
         head += _LOADING
     parts = [*head, *types.source(), *(sources[function.path] for function in plain)]
     for server, members in servers.items():
-        parts.append(f"class {server}:\n    {f'The functions of {server}.'!r}")
+        about = members[-1].about or f"The functions of {server}."
+        parts.append(f"class {server}:\n    {about!r}")
         for member in members:
             body = "".join(f"    {line}\n" for line in sources[member.path].splitlines())
             parts.append(f"    @staticmethod\n{body}")

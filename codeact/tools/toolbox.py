@@ -7,6 +7,7 @@ in the kernel, with a signature and a docstring. `sandbox_pool.calls` transports
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -135,7 +136,12 @@ class Toolbox:
     def _full(self) -> str:
         both = zip(self._titles, self._functions.values(), strict=True)
         parts = [f"{title}\n{_indented(function)}" for title, function in both]
-        return "\n\n".join([*self._definitions(), *parts])
+        return "\n\n".join([*self._definitions(), *self._namespaces(), *parts])
+
+    def _namespaces(self) -> list[str]:
+        """What is said of namespaces."""
+        about = {identifier(each.server): each.about for each in self._functions.values() if each.server and each.about}
+        return [f"{name}: {text.strip()}" for name, text in about.items()]
 
     def _definitions(self) -> list[str]:
         """The definitions of the types that the signatures mention."""
@@ -220,8 +226,12 @@ def functions_of(tools: Sequence[Mapping[str, Any]], place: str = "tools") -> li
             add(_function_of(tool, f"{place}[{index}]", None))
             continue
         namespace = _name_of(tool, f"{place}[{index}]", "namespace")
+        about = tool.get("description") or ""
+        if not isinstance(about, str):
+            raise InvalidRequest("A namespace's description is text.", param=f"{place}[{index}].description")
         for at, inner in enumerate(tool.get("tools") or ()):
-            add(_function_of(inner, f"{place}[{index}].tools[{at}]", namespace))
+            made = _function_of(inner, f"{place}[{index}].tools[{at}]", namespace)
+            add([replace(function, about=about) for function in made])
     return functions
 
 

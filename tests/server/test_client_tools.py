@@ -88,6 +88,7 @@ def test_functions_of_a_namespace_and_custom_tools(client: openai.OpenAI, model_
     ]
     third = ask(client, previous_response_id=second.id, input=[value(noted, "noted")])
     assert third.output_text == "Done."
+    assert "crm: Customers." in model_server.requests[0].messages[0]["content"]
     assert model_server.requests[1].messages[-1]["content"].count("Observation:") == 1
     assert "7\nnoted" in model_server.requests[1].messages[-1]["content"]
 

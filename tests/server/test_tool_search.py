@@ -80,7 +80,7 @@ def test_code_calls_what_the_client_has_found_in_the_same_block_and_later(
     assert search["arguments"] == {"goal": "customers"}
     second = ask(first, found(first, of_crm("find"), of_crm("add"), LOOK))
     assert items(second.to_dict(), "function_call")[0]["namespace"] == "crm"
-    assert logs(second).startswith("crm.find(q: str)\n    Does find.")
+    assert logs(second).startswith("crm: Customers.\n\ncrm.find(q: str)\n    Does find.")
     assert "look()" in logs(second)
     third = ask(second, value(second, "find", "7"))
     assert logs(third) == "7\n"
