@@ -231,7 +231,7 @@ $(CODEX)/node_modules/.installed: $(CODEX)/package-lock.json .venv-node/.install
 	@touch $@
 
 lock: $(BIN)/uv
-	cd requirements && for name in uv build docs helm $(CLIENTS) open-webui peer-smolagents peer-llm-sandbox peer-litellm peer-chainlit; do $(LOCK) $$name.in -o $$name.txt; done
+	cd requirements && for name in uv build docs helm $(CLIENTS) open-webui peer-smolagents peer-llm-sandbox peer-litellm peer-chainlit peer-agent-sandbox; do $(LOCK) $$name.in -o $$name.txt; done
 	$(subst 3.11,3.12,$(LOCK)) docker/sandbox-requirements.in -o docker/sandbox-requirements.txt
 	$(subst 3.11,3.12,$(LOCK)) -c docker/sandbox-requirements.txt docker/sandbox-minimal-requirements.in -o docker/sandbox-minimal-requirements.txt
 	cd requirements && $(LOCK) --no-deps real-model.in -o real-model.txt
