@@ -129,8 +129,8 @@ class Preparation:
             if at is None:
                 raise no_conversation(conversation_id)
             return ResumePoint(at, workspace_id=conversation_id, resent=True)
-        if not self._new_run.store and (workspace_id := self._ephemeral.workspace_of(item_id)) is not None:
-            return ResumePoint(workspace_id=workspace_id, resent=True)
+        if not self._new_run.store and (known := self._ephemeral.with_item(item_id)) is not None:
+            return _in_sandbox_of(known)
         found = None if item_id is None else await threads.of_item(item_id, owner=self._owner)
         if found is not None:
             return self._repeating(found)
@@ -178,7 +178,7 @@ class Preparation:
         known = None if self._new_run.store else self._ephemeral.with_call(call_id)
         if known is not None:
             self._repeated = known
-            return ResumePoint(workspace_id=known.workspace_id, resent=True)
+            return _in_sandbox_of(known)
         found = None
         with suppress(NotFound):  # Its conversation may be deleted: the client still has the whole history.
             found = await self._store.threads.of_call(call_id, owner=self._owner)
@@ -304,6 +304,11 @@ def _resolved(
         elif not calls_are_known and isinstance(item, FunctionCallItem | FunctionCallOutput):
             resolved.append(as_text(item, names))
     return resolved
+
+
+def _in_sandbox_of(known: ResumePoint) -> ResumePoint:
+    """The point for a request that repeats an unstored conversation: only its sandbox is used again."""
+    return ResumePoint(workspace_id=known.workspace_id, resent=True, unstored_container=known.unstored_container)
 
 
 def _after(at: Attachment) -> ResumePoint:

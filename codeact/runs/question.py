@@ -218,7 +218,7 @@ class Question:
             workspace = kept.enter_context(workspaces.keep(workspace_id, owner=new_run.owner))
             used.enter_context(workspace.in_use())
             self._check_egress()
-            workspace.keep_shown_options(resume_point.at.container)
+            workspace.keep_shown_options(resume_point.container)
             workspace.want(await new_run.container.with_placeholders(store, owner=new_run.owner))
             if resume_point.knows_last_code:
                 messages, code = await preparation.messages(resume_point), await resume_point.last_code(store)
@@ -261,7 +261,10 @@ class Question:
                             also=run.store_created if self._components.runs.has_place else None,
                         )
                     elif self._ephemeral is not None:
-                        self._ephemeral.add(response, messages, resume_point, workspace_id=workspace_id)
+                        shown = workspace.options.shown()
+                        self._ephemeral.add(
+                            response, messages, resume_point, workspace_id=workspace_id, container=shown
+                        )
                 except BaseException:
                     await decisions.undo()
                     raise

@@ -1,9 +1,10 @@
 """Keeps responses with `store: false` in memory for the connection that made them, so that it can continue them."""
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -28,6 +29,7 @@ class ResumePoint:
 
     `workspace_id` is the id of the workspace to use, None for a new one. `branched`: the conversation has already
     continued after this point, perhaps with the same kernel. `resent`: the request itself repeats the history.
+    `unstored_container` has the options of the sandbox of an unstored conversation (`ContainerOptions.shown`).
     """
 
     at: Attachment = field(default_factory=Attachment)
@@ -35,6 +37,12 @@ class ResumePoint:
     workspace_id: str | None = None
     branched: bool = False
     resent: bool = False
+    unstored_container: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def container(self) -> Mapping[str, Any]:
+        """The options that the conversation's sandboxes had."""
+        return self.unstored_container or self.at.container
 
     @property
     def previous_response_id(self) -> str | None:
@@ -143,7 +151,15 @@ class EphemeralResponses:
             self._take(sha256, len(blob.data))
             self.blobs[sha256] = blob
 
-    def add(self, response: Response, messages: list[Input], resume_point: ResumePoint, *, workspace_id: str) -> None:
+    def add(
+        self,
+        response: Response,
+        messages: list[Input],
+        resume_point: ResumePoint,
+        *,
+        workspace_id: str,
+        container: Mapping[str, Any] | None = None,
+    ) -> None:
         """Keeps a response that begins, unless `close` was called; it can be continued once it has ended successfully.
 
         Call `ended` at its end. Raises `ConnectionMemoryFull` and `Overloaded`.
@@ -156,7 +172,8 @@ class EphemeralResponses:
         self._pending -= used
         self._blobs_of[response.id] = used
         ephemeral = [*resume_point.ephemeral, StoredResponse(response, messages)]
-        self._resume_points[response.id] = ResumePoint(resume_point.at, ephemeral, workspace_id)
+        point = ResumePoint(resume_point.at, ephemeral, workspace_id, unstored_container=container or {})
+        self._resume_points[response.id] = point
         if len(self._resume_points) > MAX_RESPONSES:
             self._drop_oldest()
 
@@ -244,11 +261,11 @@ class EphemeralResponses:
             for response in (resume_point.ephemeral[-1].response for resume_point in self._resume_points.values())
         )
 
-    def workspace_of(self, item_id: str | None) -> str | None:
-        """Returns the workspace of the response that has this item, or None."""
+    def with_item(self, item_id: str | None) -> ResumePoint | None:
+        """Returns the point after the response that has this item, or None."""
         for resume_point in reversed(self._resume_points.values()):
             if any(item.id == item_id for item in resume_point.ephemeral[-1].response.output):
-                return resume_point.workspace_id
+                return resume_point
         return None
 
     def forget(self, response_id: str) -> None:

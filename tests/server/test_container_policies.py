@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from openai import BadRequestError, OpenAI
+from websockets.sync.client import connect
 
 from codeact.workspaces.options import ContainerOptions
 from tests.model_server import ModelServer
@@ -114,6 +115,32 @@ def test_the_policy_of_a_container_is_that_of_the_next_one_of_its_conversation(
     assert options_after_a_loss(conversation_id) == expected
     copy = httpx.post(f"{scripted.url}/v1/conversations/{conversation_id}/fork", json={}).json()["id"]
     assert options_after_a_loss(copy) == expected
+
+
+@pytest.mark.parametrize("names", ["the response", "an item"])
+def test_the_policy_holds_in_an_unstored_conversation_too(
+    scripted: Running, model_server: ModelServer, names: str
+) -> None:
+    model_server.reset()
+    workspaces = scripted.state.workspaces
+    before = {*workspaces._workspaces}
+    with connect(scripted.ws_url, max_size=None) as socket:
+
+        def ask(**body: Any) -> tuple[dict[str, Any], str]:
+            model_server.reply("Hello.")
+            socket.send(json.dumps({"type": "response.create", "store": False, **body}))
+            while (event := json.loads(socket.recv(timeout=60)))["type"] != "response.completed":
+                pass
+            (name,) = (each for each in workspaces._workspaces if each not in before)
+            return event["response"], name
+
+        container = {"type": "auto", "network_policy": {"type": "disabled"}}
+        first, name = ask(input="hi", tools=[{"type": "code_interpreter", "container": container}])
+        scripted.run(lambda: workspaces.release(name, "the test says so"))
+        further = {"role": "user", "content": "again"}
+        more = {"input": [further], "previous_response_id": first["id"]}
+        ask(**(more if names == "the response" else {"input": [*first["output"], further]}))
+        assert workspaces._workspaces[name].options == ContainerOptions(no_network=True)
 
 
 def secrets_for(*pairs: tuple[str, str], value: str = "b") -> list[dict[str, str]]:
