@@ -53,16 +53,16 @@ OWN_STATE = {
     "time": {"tzname", "timezone", "altzone", "daylight"},
 }
 """What the kernel, or Python itself, sets, and what the settings have already."""
-COMMON = frozenset((types.FunctionType, types.BuiltinFunctionType, types.ModuleType, type, str, int, dict, tuple, list))
-"""Types of most variables of modules, which have no attributes that the code could set, or are looked at otherwise."""
+without_attributes: dict[int, Any] = {}
+"""By their ids, types of variables to which the code cannot give attributes, or that are looked at otherwise."""
 CHANGES = 500
 NONE: dict[str, Any] = {}
 UNKNOWN = ("…",)
 """Stands in a place for attributes that could not be compared."""
 HOOKS = frozenset(("__getattr__", "__getattribute__", "__setattr__"))
 COMPUTING = HOOKS | {"__dict__", "setattr", "vars"}
-readable: dict[Any, bool] = {}
-"""Whether the code of a class and its bases shows the names of all attributes that they set."""
+readable: dict[int, tuple[Any, bool]] = {}
+"""By the id of a class: the class, and whether its code shows the names of all attributes that it sets."""
 find_and_load: Any = sys.modules["_frozen_importlib"]._find_and_load
 execute: Any = sys.modules["_frozen_importlib"]._exec
 seen: dict[str, Any] = {}
@@ -173,16 +173,19 @@ def _objects(look, module_name):
     An enumeration has too many of them, and nobody sets attributes there.
     """
     package = module_name.partition(".")[0]
-    for name, value in zip(look.names, look.values, strict=True):
+    for name, value in [
+        each for each in zip(look.names, look.values, strict=True) if id(type(each[1])) not in without_attributes
+    ]:
         kind = type(value)
-        if kind in COMMON or not kind.__flags__ & HEAP_TYPE or issubclass(kind, (type, types.ModuleType, enum.Enum)):
+        if not kind.__flags__ & HEAP_TYPE or issubclass(kind, (type, types.ModuleType, enum.Enum)):
+            without_attributes[id(kind)] = kind  # Its hash may be code of the library.
             continue
         home = module_of(kind)
         if type(home) is not str or home.partition(".")[0] != package or (fields := fields_of(value)) is None:
             continue
-        if kind not in readable:
-            readable[kind] = all(map(_is_readable, kind.__mro__[:-1]))
-        if readable[kind]:
+        if id(kind) not in readable:
+            readable[id(kind)] = kind, all(map(_is_readable, kind.__mro__[:-1]))
+        if readable[id(kind)][1]:
             yield name, value, Look(fields)
 
 
