@@ -54,6 +54,21 @@ def test_a_block_that_waits_for_a_client_runs_again_in_another_sandbox(
     assert "the block ran again" in observed
 
 
+def test_a_block_finds_the_functions_of_a_search_again(
+    client: openai.OpenAI, server: Running, model_server: ModelServer
+) -> None:
+    run_code(model_server, "tool_search(query='weather')\nprint(get_weather('Bern'))")
+    tools: Any = [{"type": "tool_search", "execution": "client"}]
+    first = ask(client, tools=tools)
+    (search,) = (item for item in first.output if item.type == "tool_search_call")
+    expire(server, first)
+    found: Any = {"type": "tool_search_output", "call_id": search.call_id, "execution": "client", "tools": [WEATHER]}
+    second = ask(client, previous_response_id=first.id, input=[found], tools=tools)
+    expire(server, second)
+    third = ask(client, previous_response_id=second.id, input=[output(calls(second)[0], "fine")], tools=tools)
+    assert (logs(third), notices(second), notices(third)) == ("fine\n", ["kernel_restored"], ["kernel_restored"])
+
+
 def test_the_state_before_the_block_comes_back_also_between_two_blocks_of_an_answer(
     client: openai.OpenAI, server: Running, model_server: ModelServer
 ) -> None:
