@@ -106,8 +106,9 @@ def test_any_pieces_lead_to_the_statements_of_single_characters(text: str) -> No
 
 @pytest.mark.long
 def test_scripts_have_the_same_statements_however_they_are_split() -> None:
+    """For every split of the 360 shortest (in `make test-long`), and of all at each place."""
     for text in [*scripts(), *examples()] if LONG else scripts()[::6]:
-        if LONG:
+        if LONG and len(text) <= 200:
             prove(text)
         found = split(text, [])
         for cut in range(1, len(text)):
