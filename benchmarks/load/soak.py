@@ -200,11 +200,16 @@ class _Soak:
             self.oddities.append(f"{seen.response_id}: {same} of {len(seen.frames)} frames came again: {odd}"[:1000])
 
     async def break_things(self, server: Served, engine: Engine | None) -> None:
-        """Stops the server, stops mongod, kills mongod, or kills the engine and starts it again, again and again."""
+        """Stops the server, stops mongod, kills mongod, or kills the engine and starts it again, again and again.
+
+        In a random order, in which each comes once before any comes again: so a short soak has all of them.
+        """
         faults = ["server stopped", "mongod stopped", "mongod killed", *(["engine killed"] if engine else [])]
+        left: list[str] = []
         while True:
             await asyncio.sleep(self._chance.uniform(*FAULT_EVERY_S))
-            fault = self._chance.choice(faults)
+            left = left or self._chance.sample(faults, len(faults))
+            fault = left.pop()
             self.by_fault[fault] += 1
             if fault == "engine killed" and engine is not None:
                 await asyncio.shield(engine.restart())  # The soak must not end with an engine that is away.
