@@ -35,6 +35,7 @@ NO_CLOUDPICKLE = (
 )
 NICE = 15
 PAUSE_S, GRACE_S = 2.0, 0.02
+SHARES_PROCESSORS = os.environ.pop("CODEACT_CPU", "") == "shared"
 CLOSED = {"status": "failed", "reason": "there is no checkpoint in progress"}
 
 
@@ -290,12 +291,9 @@ def _yield_to_others():
     """Makes this process one that runs when no other one of the sandbox wants to.
 
     Linux lets a thread that wakes wait for the end of another one's time slice, of whatever niceness, but not for that
-    of an idle process. Where the processors have no time to spare, an idle process might get none at all.
+    of an idle process. Where the sandbox has no share of the processors of its own, that might never run.
     """
     with contextlib.suppress(OSError, AttributeError):
         os.nice(NICE)
-        with open("/proc/loadavg") as file:
-            one_minute, _, _, running, *_ = file.read().split()
-        processors = os.cpu_count() or 1
-        if float(one_minute) < processors or int(running.partition("/")[0]) <= processors:
+        if not SHARES_PROCESSORS:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

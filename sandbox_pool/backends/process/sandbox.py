@@ -206,6 +206,9 @@ class Local:
         command = [*self.prefix, *command]
         if self.group is not None:
             command, environment = self.group.wrap(command, environment)
+        else:
+            # It has no share of the processors of its own: a process that only takes idle time might never run.
+            environment = {**environment, "CODEACT_CPU": "shared"}
         self.process = await KernelProcess.spawn(self.threads, command, environment, descriptors)
         return self.process
 
