@@ -63,6 +63,8 @@ class Engine:
             self._process.terminate()
             await self._process.wait()
         self._kill_containerd()
+        while not await self._run("umount", str(self._folder / "data")):
+            pass  # An engine that was killed leaves its folder mounted on itself.
 
     def _kill_containerd(self) -> None:
         """An engine that was killed leaves its containerd, with which the next one does not start."""
