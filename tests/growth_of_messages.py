@@ -41,6 +41,7 @@ from codeact.server.transports.code_items import without_code
 from codeact.server.transports.data_urls import _frame
 from codeact.server.transports.message_blocks import MessageBlocks
 from codeact.server.transports.standard_events import of_the_standard
+from codeact.server.transports.summaries import with_summaries
 from codeact.settings import Settings
 from codeact.skills.bundle import read_zip
 from codeact.store.records import Blob, StoredResponse
@@ -114,6 +115,23 @@ async def without(frames: list[str]) -> None:
 
     async for _ in without_code(stream()):
         pass
+
+
+async def summarised(frames: list[str]) -> None:
+    async def stream() -> AsyncGenerator[list[str], None]:
+        yield frames
+
+    async for _ in with_summaries(stream()):
+        pass
+
+
+def thought(n: int) -> list[str]:
+    """Events of items of reasoning, the last event with all of them, and one with as long a text."""
+    item = e.Reasoning(id="rs_1", content=[e.ReasoningTextPart("x")])
+    events: list[Any] = [e.OutputItemDone(output_index=at, item=item) for at in range(n)]
+    events += [e.ReasoningTextDelta(item_id="rs_1", output_index=0, delta="x" * n)]
+    events += [e.ResponseCompleted(response=e.Response(id="resp_1", created_at=0, model="m", output=[item] * n))]
+    return [e.encode(event).decode() for event in events]
 
 
 def ended(n: int) -> list[str]:
@@ -219,6 +237,13 @@ TABLE: dict[str, tuple[Reader, Inputs]] = {
         {
             **{name: lambda n, make=make: framed(make(n)) for name, make in PIECES.items()},  # type: ignore[misc]
             "items of code": ended,
+        },
+    ),
+    "codeact.server.transports.summaries.with_summaries": (
+        lambda frames: asyncio.run(summarised(frames)),
+        {
+            **{name: lambda n, make=make: framed(make(n)) for name, make in PIECES.items()},  # type: ignore[misc]
+            "items of reasoning": thought,
         },
     ),
     "codeact.server.transports.data_urls._frame": (

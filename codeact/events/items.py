@@ -147,7 +147,7 @@ class KeptReasoning(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Reasoning(msgspec.Struct, tag="reasoning", kw_only=True):
-    """Thinking of the model. `summary` is always empty, since we summarise nothing.
+    """Thinking of the model. `summary` is empty: clients that ask for a summary get the text of `content` there.
 
     `encrypted_content` is set for clients that ask for it because they store the history themselves: they send it back
     with their next request, and the server passes the reasoning in it on to the model.

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from codeact.events import CheckpointItem
+from codeact.events import CheckpointItem, Reasoning
 from codeact.runs.admission import check_room
 from codeact.runs.input_items import InputItem, mark_items
 from codeact.runs.preparation import received
@@ -62,7 +62,7 @@ async def list_items(request: Request) -> Response:
         limit=query.limit,
         order=query.order,
         checkpoints=saved,
-        shows=shown_items(services.settings.code_items, query.include),
+        shown=shown_items(services.settings.code_items, query.include),
     )
     shown = [await _shown(item, store, owner=owner) if isinstance(item, CheckpointKey) else item for item in items]
     page = [item for item in shown if item is not None]
@@ -99,6 +99,10 @@ async def get_item(request: Request) -> Response:
     query, owner = read_parameters(request, IncludeQuery), owner_of(request)
     store = await services.store.get()
     item = await store.turns.item(request.path_params["conversation_id"], request.path_params["item_id"], owner=owner)
+    if isinstance(item, Reasoning):
+        response_id = await store.turns.response_of(request.path_params["conversation_id"], item.id, owner=owner)
+        response = (await store.get_response(response_id, owner=owner)).response
+        item = shown_items(services.settings.code_items, query.include)(response, item) or item
     [shown] = await items_as_asked([item], query.include, partial(store.get_blob, owner=owner))
     return await document_response(shown)
 

@@ -2,6 +2,7 @@
 
 Open Responses has messages, function calls, their outputs, reasoning and compactions; a client that parses answers by
 its schema fails at `code_interpreter_call`. `codeact.server.requests.code_items` says which requests get these items.
+Requests for a summary of the reasoning get it here, too: see `summaries`.
 """
 
 from bisect import bisect_left
@@ -13,25 +14,28 @@ import msgspec
 
 from codeact import events as e
 from codeact.server.requests.code_items import CodeItems, gets_code
-from codeact.server.transports.standard_events import of_the_standard
+from codeact.server.transports.standard_events import gets_ours, of_the_standard
+from codeact.server.transports.summaries import item_with_summary, wants_summary, with_summaries
 
 __all__ = ["fitting", "shown_items", "without_code", "without_code_items"]
 
 CODE = "code_interpreter_call"
 
 
-def shown_items(setting: CodeItems, include: Collection[str] | None) -> Callable[[e.Response, e.Item], bool]:
-    """A function that says whether a list with this `include` has an item: as a response that is read has it."""
+def shown_items(setting: CodeItems, include: Collection[str] | None) -> Callable[[e.Response, e.Item], e.Item | None]:
+    """A function that returns an item as a response that is read with this `include` has it; None if it has not."""
     known: dict[str, bool] = {}
 
-    def shows(response: e.Response, item: e.Item) -> bool:
+    def shown(response: e.Response, item: e.Item) -> e.Item | None:
+        if isinstance(item, e.Reasoning) and wants_summary(response.reasoning) and not gets_ours(include):
+            return item_with_summary(item)
         if not isinstance(item, e.CodeInterpreterCall):
-            return True
+            return item
         if response.id not in known:
             known[response.id] = gets_code(setting, response.tools, include, store=response.store)
-        return known[response.id]
+        return item if known[response.id] else None
 
-    return shows
+    return shown
 
 
 def without_code_items(response: e.Response) -> e.Response:
@@ -49,7 +53,8 @@ async def fitting(
 ) -> AsyncGenerator[list[str], None]:
     """The standard's events for a request with this `include`, after the number `starting_after`.
 
-    The stream must begin with a response's first event, whose tools say whether items of code are among the events.
+    The stream must begin with a response's first event: its tools say whether items of code are among the events, and
+    its `reasoning` whether reasoning is shown as a summary.
     Passes on an empty list of frames, which means that no event has come for a while.
     """
     async with aclosing(stream):
@@ -60,7 +65,10 @@ async def fitting(
             response = _head.decode(frames[0]).response or _Response()
             shows = gets_code(setting, response.tools, include, store=response.store)
             select = of_the_standard if shows else without_code
-            async with aclosing(select(_with_first(frames, stream), starting_after=starting_after)) as selected:
+            chosen_frames = select(_with_first(frames, stream), starting_after=starting_after)
+            if wants_summary(response.reasoning):
+                chosen_frames = with_summaries(chosen_frames)
+            async with aclosing(chosen_frames) as selected:
                 async for chosen in selected:
                     yield chosen
 
@@ -108,6 +116,7 @@ class _Item(msgspec.Struct):
 class _Response(msgspec.Struct):
     tools: list[dict[str, Any]] = []
     store: bool = True
+    reasoning: e.ReasoningConfig | None = None
 
 
 class _Head(msgspec.Struct):

@@ -1,4 +1,4 @@
-"""Adapts a stream or a response to its request's `include`: our own events, items of code, images as data."""
+"""Adapts a stream or a response to its request: our own events, items of code, summaries, images as data."""
 
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
@@ -13,6 +13,7 @@ from codeact.errors import NotFound
 from codeact.server.requests.code_items import CodeItems, gets_code
 from codeact.server.transports.code_items import fitting, without_code_items
 from codeact.server.transports.standard_events import gets_ours
+from codeact.server.transports.summaries import response_with_summaries, wants_summary
 from codeact.store import Blob
 from codeact.store.references import sha256_of
 
@@ -54,6 +55,8 @@ async def response_as_asked(
     """The response for a request with this `include`."""
     if not gets_code(code, response.tools, include, store=response.store):
         response = without_code_items(response)
+    if wants_summary(response.reasoning) and not gets_ours(include):
+        response = response_with_summaries(response)
     if ASKED not in (include or ()):
         return response
     return msgspec.structs.replace(response, output=await items_as_asked(response.output, include, get))

@@ -50,13 +50,14 @@ class Turns:
         limit: int,
         order: Order,
         checkpoints: Mapping[str, CheckpointKey] = MappingProxyType({}),
-        shows: Callable[[Response, Item], bool] = lambda response, item: True,
+        shown: Callable[[Response, Item], Item | None] = lambda response, item: item,
     ) -> tuple[list[Input | Item | CheckpointKey], bool]:
         """One page of the latest branch's items, followed by the waiting ones, and whether more follows.
 
-        `after` is an item's id. Of `checkpoints`, each follows the items of the response that is its key. `shows` says
-        of each item of a response's output whether it is in the list; `after` may be one that is not. Raises
-        `NotFound`, and `InvalidRequest` if the conversation has no item `after`.
+        `after` is an item's id. Of `checkpoints`, each follows the items of the response that is its key. `shown`
+        returns each item of a response's output as the list has it, with the same id, or None if it has not; `after`
+        may be one that is not in the list. Raises `NotFound`, and `InvalidRequest` if the conversation has no item
+        `after`.
         """
         chain, waiting = await self._branch(conversation_id, owner)
         direction = 1 if order == "asc" else -1
@@ -76,9 +77,10 @@ class Turns:
                 items: list[Input | Item | CheckpointKey] = [*waiting] if place is None else []
                 hidden: set[str] = set()
                 if place is not None and one is not None:
-                    items = [*one.input, *one.response.output]
+                    output = [(item, shown(one.response, item)) for item in one.response.output]
+                    hidden = {item.id for item, as_listed in output if as_listed is None}
+                    items = [*one.input, *(as_listed or item for item, as_listed in output)]
                     items += [checkpoints[place]] if place in checkpoints else []
-                    hidden = {item.id for item in one.response.output if not shows(one.response, item)}
                 items = items[::direction]
                 ids = [item.id for item in items]
                 if after in ids:
@@ -94,6 +96,11 @@ class Turns:
         if found is not None:
             return found
         raise NotFound(f"There is no item '{item_id}' in this conversation.", param="item_id")
+
+    async def response_of(self, conversation_id: str, item_id: str, *, owner: str) -> str:
+        """The id of the latest branch's response that has the item. Raises `NotFound`, and `InvalidRequest`."""
+        chain, _ = await self._branch(conversation_id, owner)
+        return await self._holder(chain, item_id)
 
     # ---- inside --------------------------------------------------------------------------------------
 

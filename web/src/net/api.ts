@@ -278,5 +278,5 @@ export const api = {
   removeFile: (id: string) => call<null>("DELETE", `v1/files/${encodeURIComponent(id)}`),
   embedSession: (token: string) => callAs<EmbedSession>(token, "GET", "v1/embed/session"),
   createVisitor: (origin: string) => callAs<EmbedSession & { token: string }>("", "POST", "v1/embed/sessions", { origin }),
-  response: (id: string) => call<Response>("GET", `v1/responses/${encodeURIComponent(id)}`),
+  response: (id: string) => call<Response>("GET", `v1/responses/${encodeURIComponent(id)}?include=codeact:events`),
 };
