@@ -14,7 +14,7 @@ import docker
 from sandbox_pool.backends.base import READONLY, READONLY_MB, Death
 from sandbox_pool.backends.docker.network import Link
 from sandbox_pool.backends.shared.kernel_process import exit_sentence
-from sandbox_pool.backends.shared.priority import CPU_SHARES
+from sandbox_pool.backends.shared.priority import CPU_PERIOD_US, CPU_SHARES, cpu_quota_us
 from sandbox_pool.backends.shared.seccomp import docker_profile
 from sandbox_pool.errors import EngineUnavailable
 from sandbox_pool.spec import Limits, SandboxSpec
@@ -81,7 +81,8 @@ def container_arguments(
         mem_limit=f"{limits.memory_mb}m",
         # This limits memory and swap together: with the same value, there is no swap.
         memswap_limit=f"{limits.memory_mb}m",
-        nano_cpus=int(limits.cpus * 1e9),
+        cpu_period=CPU_PERIOD_US,
+        cpu_quota=cpu_quota_us(limits.cpus),
         cpu_shares=CPU_SHARES,
         pids_limit=limits.pids,
         cap_drop=["ALL"],

@@ -13,13 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox_pool.backends.shared.priority import CPU_SHARES, CPU_WEIGHT
+from sandbox_pool.backends.shared.priority import CPU_PERIOD_US, CPU_SHARES, CPU_WEIGHT, cpu_quota_us
 from sandbox_pool.spec import Limits
 
 __all__ = ["Cgroup", "Cgroups"]
 
 CONTROLLERS = ("memory", "pids", "cpu")
-PERIOD_US = 100_000
 SERVER_GROUP = "codeact-server"
 JOIN = 'while [ "$1" != -- ]; do echo 0 > "$1" || exit 1; shift; done; shift; exec "$@"'
 REMOVE_S, REMOVE_RETRY_S = 5.0, 0.01
@@ -136,10 +135,10 @@ def _settings(controller: str, limits: Limits) -> Iterator[tuple[str, str]]:
     elif controller == "pids":
         yield "pids.max", str(limits.pids)
     else:
-        quota_us = str(int(limits.cpus * PERIOD_US))
-        yield "cpu.cfs_period_us", str(PERIOD_US)
+        quota_us = str(cpu_quota_us(limits.cpus))
+        yield "cpu.cfs_period_us", str(CPU_PERIOD_US)
         yield "cpu.cfs_quota_us", quota_us
-        yield "cpu.max", f"{quota_us} {PERIOD_US}"
+        yield "cpu.max", f"{quota_us} {CPU_PERIOD_US}"
         yield "cpu.shares", str(CPU_SHARES)
         yield "cpu.weight", str(CPU_WEIGHT)
 

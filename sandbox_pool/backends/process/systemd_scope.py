@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sandbox_pool.backends.shared.priority import CPU_WEIGHT
+from sandbox_pool.backends.shared.priority import CPU_PERIOD_US, CPU_WEIGHT
 from sandbox_pool.spec import Limits
 
 __all__ = ["Scope", "Scopes"]
@@ -86,6 +86,7 @@ def _properties(limits: Limits) -> tuple[str, ...]:
         "MemorySwapMax=0",
         f"TasksMax={limits.pids}",
         f"CPUQuota={limits.cpus * 100:.0f}%",
+        f"CPUQuotaPeriodSec={CPU_PERIOD_US}us",
         f"CPUWeight={CPU_WEIGHT}",
     )
 

@@ -21,15 +21,15 @@ SETTINGS = {
         "memory.limit_in_bytes": "314572800",
         "memory.memsw.limit_in_bytes": "314572800",
         "pids.max": "77",
-        "cpu.cfs_period_us": "100000",
-        "cpu.cfs_quota_us": "50000",
+        "cpu.cfs_period_us": "20000",
+        "cpu.cfs_quota_us": "10000",
         "cpu.shares": "256",
     },
     "version 2": {
         "memory.max": "314572800",
         "memory.swap.max": "0",
         "pids.max": "77",
-        "cpu.max": "50000 100000",
+        "cpu.max": "10000 20000",
         "cpu.weight": "25",
     },
 }

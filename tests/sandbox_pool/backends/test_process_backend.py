@@ -259,7 +259,7 @@ async def test_the_limits_are_the_group_s(backend: Backend) -> None:
     await backend.create(ID, replace(SPEC, limits=limits))
     values = limits_of(ID)
     await backend.destroy(ID)
-    assert sorted(values) in [sorted([str(300 * 2**20), "77", "50000", weight]) for weight in ("256", "25")]
+    assert sorted(values) in [sorted([str(300 * 2**20), "77", "10000", weight]) for weight in ("256", "25")]
 
 
 async def test_without_groups_each_process_is_held_to_the_memory_limit_and_that_is_said(
