@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import select
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -175,14 +176,15 @@ def test_uploads_that_are_passed_on_are_counted(servers: Servers, model_server: 
     host, port = servers[1].url.removeprefix("http://").split(":")
     head = f"POST {files} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: multipart/form-data; boundary=x\r\n"
     with ExitStack() as stack:
-        for _ in range(4):  # They do not end: the rest of their bodies is missing.
-            upload = stack.enter_context(create_connection((host, int(port)), timeout=60))
-            upload.sendall(f"{head}Content-Length: 1000000\r\n\r\n--x\r\n".encode())
-        ends_at = time.monotonic() + 60
-        while (answer := sent(servers[1].url + files, b"a")).status_code != 429:
-            assert answer.status_code == 200
-            assert time.monotonic() < ends_at, "no upload is refused while four others go on"
-        assert answer.json()["error"]["code"] == "too_many_uploads"
+        uploads = [stack.enter_context(create_connection((host, int(port)), timeout=60)) for _ in range(5)]
+        for upload in uploads:  # They do not end: the rest of their bodies is missing.
+            upload.sendall(f"{head}Connection: close\r\nContent-Length: 1000000\r\n\r\n--x\r\n".encode())
+        refused = select.select(uploads, [], [], 60)[0]
+        assert len(refused) == 1, "no upload is refused while four others go on"
+        with refused[0].makefile("rb") as answer:
+            text = answer.read()
+        assert text.startswith(b"HTTP/1.1 429 ")
+        assert json.loads(text.rpartition(b"\r\n\r\n")[2])["error"]["code"] == "too_many_uploads"
 
 
 def test_an_error_of_the_other_server_is_the_answer(servers: Servers, model_server: ModelServer) -> None:
