@@ -3,11 +3,13 @@
 import json
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import openai
+import psutil
 import pytest
 from openai.types.responses import Response
 
@@ -83,7 +85,8 @@ def kill(server: Running, response: Response) -> None:
     sandbox = server.state.workspaces._workspaces[name].living
     assert sandbox is not None
     for process in sandboxes_of(server.settings.data_dir):
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # It ends with another one.
+            process.kill()
     server.run(sandbox.died)
 
 

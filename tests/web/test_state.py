@@ -85,6 +85,7 @@ def test_variables_and_files_outlive_idle_time_and_a_kill_and_follow_branches_an
         answer = chat.ended(chat.answers.last)
         expect(answer.locator(".cell")).to_contain_text("x 1")
         expect(answer.locator(".notice")).to_have_count(0)
+        saved(server, chat)
         # Undo: the newest answer is deleted, and what it did to the kernel with it.
         runs(chat, script, "three", "x = 3\nopen('a.txt', 'w').write('third')\nprint('x', x)", "x 3")
         saved(server, chat)
