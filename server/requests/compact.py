@@ -52,8 +52,6 @@ def compact_run(body: object, caller: Caller) -> NewRun:
             " 'previous_response_id'.",
             param="input",
         )
-    if request.model is None:
-        raise InvalidRequest("'model' is missing: 'codeact' is the default model.", param="model")
     return NewRun(
         owner=caller.owner,
         accounts=caller.accounts,

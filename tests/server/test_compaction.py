@@ -255,7 +255,6 @@ def test_what_was_sealed_for_reasoning_or_changed_is_no_compaction(
         ("/v1/responses", {"input": [{"type": "compaction_trigger"}, {"role": "user", "content": "x"}]}, "input[0]"),
         ("/v1/responses/compact", {"input": [{"type": "compaction_trigger"}]}, "input[0]"),
         ("/v1/responses/compact", {}, "input"),
-        ("/v1/responses/compact", {"input": "x"}, "model"),
         ("/v1/responses/compact", {"input": "x", "stream": True}, "stream"),
         ("/v1/responses", {"input": "x", "context_management": [{"type": "compaction"}]}, "context_management[0]"),
         (
